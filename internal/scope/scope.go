@@ -1,0 +1,55 @@
+// Package scope carries through a context what a request has touched so far: the highest journal sequence that its reply
+// will rest on, and who caused it. The journal notes what it reads and appends, the rpc layer notes what inner calls
+// answered, and the outermost call waits once for all of it. A Scope is safe for concurrent use.
+package scope
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// Scope belongs to one request or one consumed event.
+type Scope struct {
+	// Cause is the id of the request or event at work; it becomes Waybill-Causation of the events that follow from it.
+	Cause string
+	// Traceparent is the W3C trace context that came with it; empty where none did.
+	Traceparent string
+
+	highest atomic.Uint64
+}
+
+type key struct{}
+
+// With returns a context that carries s.
+func With(ctx context.Context, s *Scope) context.Context { return context.WithValue(ctx, key{}, s) }
+
+// From returns the context's scope, or nil.
+func From(ctx context.Context) *Scope {
+	s, _ := ctx.Value(key{}).(*Scope)
+	return s
+}
+
+// Note records that the work in ctx rests on the given journal sequence. Without a scope it does nothing.
+func Note(ctx context.Context, sequence uint64) {
+	if s := From(ctx); s != nil {
+		s.Note(sequence)
+	}
+}
+
+// Note is the method form of the function.
+func (s *Scope) Note(sequence uint64) {
+	for {
+		h := s.highest.Load()
+		if sequence <= h || s.highest.CompareAndSwap(h, sequence) {
+			return
+		}
+	}
+}
+
+// Highest is the highest sequence noted so far; 0 for none or for a nil Scope.
+func (s *Scope) Highest() uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.highest.Load()
+}
