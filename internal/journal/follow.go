@@ -1,0 +1,176 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"waybill/internal/fault"
+	"waybill/internal/id"
+	"waybill/subjects"
+)
+
+// followBatch is the most events that Follow hands over at once, followPull how many are asked for at once: the more, the less
+// the server and the reader wait for one another.
+const (
+	followBatch = 1000
+	followPull  = 5000
+)
+
+// Replay calls fn, from this goroutine, with every event from the given sequence on that one of the filters matches (none: all),
+// in order and malformed ones included, and returns after what was the last event of the journal at the call; last is that
+// sequence. It asks no barrier: what it shows is acknowledged, and after a power cut might not be there.
+// Errors: fn's as they are, ctx's, unavailable.
+func (j *Journal) Replay(ctx context.Context, from uint64, filters []string, fn func(Record) error) (last uint64, err error) {
+	if last, err = j.Last(ctx); err != nil || from > last {
+		return last, err
+	}
+	t := tail{j: j, filters: filters, next: max(from, 1), until: last}
+	err = t.run(ctx, func(batch []Record) error {
+		for _, r := range batch {
+			if err := fn(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return last, err
+}
+
+// Follow calls fn, from this goroutine, with the events from the given sequence on that one of the filters matches (none: all),
+// as they come, in order, none twice, malformed ones included, in batches of up to 1000. Before fn is called the barrier has been
+// waited for, so fn sees durable events only. When the server goes away or forgets its reader, Follow goes on after the last
+// event that fn took. It returns nil when ctx ends, fn's error as it is, and the barrier's.
+func (j *Journal) Follow(ctx context.Context, from uint64, filters []string, fn func(batch []Record) error) error {
+	t := tail{j: j, filters: filters, next: max(from, 1)}
+	return t.run(ctx, func(batch []Record) error {
+		if err := j.barrier.Wait(ctx, batch[len(batch)-1].Sequence); err != nil {
+			return err
+		}
+		return fn(batch)
+	})
+}
+
+// tail reads the journal in order through ephemeral consumers without acknowledgement, one after another where one is lost.
+type tail struct {
+	j       *Journal
+	filters []string
+	next    uint64 // the sequence to go on from
+	until   uint64 // the last sequence to deliver; 0: goes on for ever
+	done    bool   // until was reached
+}
+
+// stopped wraps an error of the reader itself, at which there is nothing to try again.
+type stopped struct{ error }
+
+// run reads until the end. It returns nil at the end of ctx and at until, and fn's error.
+func (t *tail) run(ctx context.Context, fn func([]Record) error) error {
+	const longest = 2 * time.Second
+	wait := 20 * time.Millisecond
+	for tries := 0; ; tries++ {
+		before := t.next
+		err := t.read(ctx, fn)
+		var stop stopped
+		switch {
+		case ctx.Err() != nil, t.done:
+			return nil
+		case errors.As(err, &stop):
+			return stop.error
+		case t.next > before:
+			wait, tries = 20*time.Millisecond, 0
+		}
+		if t.until > 0 && tries >= 5 {
+			return readFault(err, "the journal")
+		}
+		t.j.log.Warn().Err(err).Uint64("next", t.next).Msg("reading the journal was interrupted and goes on")
+		pause(ctx, wait)
+		wait = min(2*wait, longest)
+	}
+}
+
+// read makes one consumer and reads from it until something goes wrong.
+func (t *tail) read(ctx context.Context, fn func([]Record) error) error {
+	setup, cancel := context.WithTimeout(ctx, 2*heartbeat) // a server that went away may have swallowed the request
+	defer cancel()
+	consumer, err := t.j.js.CreateConsumer(setup, subjects.StreamJournal, t.config())
+	if err != nil {
+		return err
+	}
+	if t.until > 0 && consumer.CachedInfo().NumPending == 0 {
+		t.done = true
+		return nil
+	}
+	p, err := t.j.newPuller(consumer.CachedInfo().Name, followPull, followBatch)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+
+	var delivered uint64
+	for {
+		msgs, err := p.next(ctx)
+		if err != nil {
+			return err
+		}
+		batch := make([]Record, 0, len(msgs))
+		for _, m := range msgs {
+			stored, d, err := message(m)
+			if err != nil {
+				return err
+			}
+			if delivered++; d.consumer != delivered {
+				// Something was lost on the way: what came before it is good, the rest is read again.
+				err = fault.New(fault.Unavailable, "delivery %d came in place of %d", d.consumer, delivered)
+				return errors.Join(err, t.hand(batch, fn))
+			}
+			if t.until > 0 && d.stream > t.until {
+				t.done = true
+				break
+			}
+			batch = append(batch, decode(stored))
+			if t.until > 0 && (d.stream == t.until || d.pending == 0) {
+				t.done = true
+				break
+			}
+		}
+		if err := t.hand(batch, fn); err != nil || t.done {
+			return err
+		}
+	}
+}
+
+// hand gives a batch to fn and moves on behind it.
+func (t *tail) hand(batch []Record, fn func([]Record) error) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	if err := fn(batch); err != nil {
+		t.done = false
+		return stopped{err}
+	}
+	t.next = batch[len(batch)-1].Sequence + 1
+	return nil
+}
+
+func (t *tail) config() jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{
+		Name:              "read-" + id.New(),
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       t.next,
+		AckPolicy:         jetstream.AckNonePolicy,
+		InactiveThreshold: pullExpiry, // how a reader ends: the server forgets it
+		MemoryStorage:     true,
+		Replicas:          1,
+	}
+	if len(t.filters) == 1 {
+		c.FilterSubject = t.filters[0]
+	} else {
+		c.FilterSubjects = t.filters
+	}
+	return c
+}

@@ -1,0 +1,83 @@
+// Package journal reads and writes a site's record of truth: one JetStream stream of events in one total order, where an
+// aggregate's events share one subject and every append is a compare-and-set on it. It knows no domain. Of two writers that
+// saw the same last event one wins; an append whose answer was lost is found again by its id; a consumer acts on durable
+// events only, in the order of their subject, and leaves what it can't handle in the dead letters.
+package journal
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
+
+	"waybill/internal/scope"
+	"waybill/subjects"
+)
+
+// Barrier tells what of the journal would survive a power cut.
+type Barrier interface {
+	// Wait returns once everything up to sequence is durable.
+	Wait(ctx context.Context, sequence uint64) error
+	// Durable is the highest sequence that is known to be durable.
+	Durable() uint64
+	// Note tells the barrier that the store acknowledged the sequence.
+	Note(sequence uint64)
+}
+
+// Options are what Open needs beside a connection.
+type Options struct {
+	Site    subjects.Site
+	Barrier Barrier          // nil: what the store acknowledged counts as durable
+	Now     func() time.Time // nil: time.Now
+	Log     zerolog.Logger
+	Domain  string // JetStream domain, for a server beyond a leaf node; empty is that of the server connected to
+}
+
+// Journal is the journal of one site over one connection. It is safe for concurrent use, holds no goroutine of its own and
+// needs no closing; the connection stays the caller's.
+type Journal struct {
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	stream  *Stream
+	site    subjects.Site
+	barrier Barrier
+	now     func() time.Time
+	log     zerolog.Logger
+}
+
+// Open binds to the stream JOURNAL, which must exist by the first use. It sends nothing.
+// Errors: invalid_argument for a site that is none or a domain that can't be.
+func Open(nc *nats.Conn, o Options) (*Journal, error) {
+	if err := o.Site.Check(); err != nil {
+		return nil, err
+	}
+	js, err := openJetStream(nc, o.Domain)
+	if err != nil {
+		return nil, err
+	}
+	if o.Barrier == nil {
+		o.Barrier = noBarrier{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Journal{
+		nc: nc, js: js, stream: OpenStream(nc, subjects.StreamJournal, o.Domain),
+		site: o.Site, barrier: o.Barrier, now: o.Now, log: o.Log,
+	}, nil
+}
+
+// note records that the work in ctx rests on the sequence, which the store is known to hold.
+func (j *Journal) note(ctx context.Context, sequence uint64) {
+	scope.Note(ctx, sequence)
+	j.barrier.Note(sequence)
+}
+
+// noBarrier takes the store's acknowledgement for durable.
+type noBarrier struct{}
+
+func (noBarrier) Wait(context.Context, uint64) error { return nil }
+func (noBarrier) Durable() uint64                    { return ^uint64(0) }
+func (noBarrier) Note(uint64)                        {}

@@ -1,0 +1,125 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"waybill/internal/timestamp"
+	"waybill/subjects"
+)
+
+// Version is the highest version of an event's body that this program knows.
+const Version = 1
+
+// Record is one event as it stands in the journal. It is a value; Data and State are not to be changed.
+type Record struct {
+	Subject      string
+	Sequence     uint64 // position in the journal, from 1
+	ID           string // ce-id
+	Type         string // ce-type, such as waybill.order.placed.v1
+	CeSubject    string // the aggregate's id
+	Time         timestamp.Time
+	Causation    string // id of the request or event that caused this one; empty where none is known
+	Traceparent  string // W3C trace context; empty where none came
+	PreviousID   string // ce-id of the aggregate's event before this one; empty for its first
+	PreviousHash string // that event's Hash
+	Hash         string // of this event, see Hash
+	Version      int    // of the body; above Version it was written by a newer program
+	Data, State  jsontext.Value
+
+	// Malformed says why the event can't be read and is empty for every sound one. Such an event has no Data, State and
+	// Version; readers go past it, so that one bad event doesn't stop them for ever.
+	Malformed string
+}
+
+// Event is the kind and name of the event, as in KindOrder and "placed"; both are empty for a type that is not this program's.
+func (r Record) Event() (kind subjects.Kind, event string) {
+	kind, event, _ = subjects.ParseType(r.Type)
+	return kind, event
+}
+
+// Follows reports whether r names previous as the aggregate's event before it. The zero Record comes before the first event.
+func (r Record) Follows(previous Record) bool {
+	return r.PreviousID == previous.ID && r.PreviousHash == previous.Hash
+}
+
+// previous is the header that names r as the event before another one.
+func (r Record) previous() string {
+	if r.ID == "" {
+		return ""
+	}
+	return r.ID + " " + r.Hash
+}
+
+// Hash is the fingerprint of an event: the first 16 bytes of the SHA-256, in lowercase hexadecimal, of ce-id, ce-type, ce-time,
+// the NATS subject, Waybill-Previous (empty for the first event) and the body, in this order and each as it is on the wire,
+// each preceded by its length in bytes as a big-endian uint32.
+func Hash(id, ceType, ceTime, subject, previous string, body []byte) string {
+	n := len(id) + len(ceType) + len(ceTime) + len(subject) + len(previous) + len(body) + 6*4
+	b := make([]byte, 0, n)
+	for _, s := range [...]string{id, ceType, ceTime, subject, previous} {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
+	}
+	b = append(binary.BigEndian.AppendUint32(b, uint32(len(body))), body...)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
+}
+
+// body is the wire form of an event's payload. Fields that it doesn't know are ignored.
+type body struct {
+	V     int            `json:"v"`
+	Data  jsontext.Value `json:"data"`
+	State jsontext.Value `json:"state"`
+}
+
+// encodeBody writes {"v":1,"data":…,"state":…} and returns its two parts too; maps are written in the order of their keys, so
+// that the same event is the same bytes.
+func encodeBody(data, state any) (payload []byte, d, s jsontext.Value, err error) {
+	if d, err = json.Marshal(data, json.Deterministic(true)); err != nil {
+		return nil, nil, nil, err
+	}
+	if s, err = json.Marshal(state, json.Deterministic(true)); err != nil {
+		return nil, nil, nil, err
+	}
+	b := make([]byte, 0, len(d)+len(s)+len(`{"v":1,"data":,"state":}`))
+	b = append(b, `{"v":1,"data":`...)
+	b = append(b, d...)
+	b = append(b, `,"state":`...)
+	b = append(b, s...)
+	return append(b, '}'), d, s, nil
+}
+
+// decode turns a stored message into a Record. It never fails: what can't be read is marked Malformed.
+func decode(m Message) Record {
+	h := m.Header
+	ceTime, previous := h.Get(subjects.HeaderTime), h.Get(subjects.HeaderPrevious)
+	r := Record{
+		Subject:     m.Subject,
+		Sequence:    m.Sequence,
+		ID:          h.Get(subjects.HeaderID),
+		Type:        h.Get(subjects.HeaderType),
+		CeSubject:   h.Get(subjects.HeaderSubject),
+		Causation:   h.Get(subjects.HeaderCausation),
+		Traceparent: h.Get(subjects.HeaderTraceparent),
+	}
+	r.PreviousID, r.PreviousHash, _ = strings.Cut(previous, " ")
+	r.Hash = Hash(r.ID, r.Type, ceTime, m.Subject, previous, m.Data)
+
+	var b body
+	var err error
+	if r.Time, err = timestamp.Parse(ceTime); err != nil {
+		r.Malformed = "ce-time: " + err.Error()
+	} else if err := json.Unmarshal(m.Data, &b); err != nil {
+		r.Malformed = "body: " + err.Error()
+	} else if r.ID == "" || r.Type == "" || b.V < 1 {
+		r.Malformed = "ce-id, ce-type or v is missing"
+	} else {
+		r.Version, r.Data, r.State = b.V, b.Data, b.State
+	}
+	return r
+}

@@ -1,0 +1,214 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"waybill/internal/fault"
+)
+
+// Seal is one line of the seal file: it vouches for the events from From to To, and by the line before it for all earlier ones.
+type Seal struct {
+	From   uint64 `json:"from"`
+	To     uint64 `json:"to"`
+	LastID string `json:"last_id"` // ce-id of the event To
+	Hash   string `json:"hash"`    // SHA-256, lowercase hexadecimal, see roll
+}
+
+// sealEvery is the most events of a seal by default; sealAfter is the longest that a new event stays unsealed.
+const (
+	sealEvery = 1000
+	sealAfter = 30 * time.Second
+)
+
+// roll computes a seal's hash: SHA-256 over the line before (its Hash, empty for the first), then for each event its sequence as
+// a big-endian uint64 and its Hash.
+type roll struct{ h hash.Hash }
+
+func newRoll(before Seal) roll {
+	r := roll{sha256.New()}
+	r.h.Write([]byte(before.Hash))
+	return r
+}
+
+func (r roll) add(e Record) {
+	var b [8 + 32]byte
+	r.h.Write(append(binary.BigEndian.AppendUint64(b[:0], e.Sequence), e.Hash...))
+}
+
+func (r roll) sum() string { return hex.EncodeToString(r.h.Sum(nil)) }
+
+// Sealer writes the seals of a journal's durable events to a file beside the store, so that a change, a loss or a reuse of
+// sequences inside the store is noticed. One process of a site runs it.
+type Sealer struct {
+	file   *os.File
+	every  int
+	mu     sync.Mutex // guards what follows: events come in one goroutine, the clock in another
+	last   Seal       // the last line written
+	next   Seal       // the line that grows; To 0: no event yet
+	roll   roll
+	failed error
+}
+
+// RunSealer seals the journal's events as they become durable: a line for each full range of every events (0: 1000), and a shorter
+// one for what is left when RunSealer stops or 30 s after the last line. It goes on where the file ends; a line that a crash cut
+// short is dropped. It returns nil when ctx ends.
+//
+// The file is not synced: it only speaks of events that are durable already, and what a power cut takes of it is written again.
+// Errors: failed_precondition when the journal does not hold the event that was sealed last, as after a loss of data; unavailable.
+func RunSealer(ctx context.Context, j *Journal, file string, every int) error {
+	if every <= 0 {
+		every = sealEvery
+	}
+	s, err := openSealer(file, every)
+	if err != nil {
+		return err
+	}
+	defer s.file.Close() // every line was written, and checked, by then
+	if err := s.checkLast(ctx, j); err != nil {
+		return err
+	}
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	var clock sync.WaitGroup
+	clock.Go(func() { s.tick(following, stop) })
+	err = j.Follow(following, s.last.To+1, nil, s.add)
+	stop()
+	clock.Wait()
+	return errors.Join(err, s.finish())
+}
+
+func openSealer(path string, every int) (*Sealer, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "the seal file can't be opened; check the data directory")
+	}
+	last, end, err := lastSeal(f)
+	if err == nil {
+		err = f.Truncate(end)
+	}
+	if err == nil {
+		_, err = f.Seek(end, io.SeekStart)
+	}
+	if err != nil {
+		f.Close() // nothing was written
+		return nil, fault.Wrap(err, fault.Unavailable, "the seal file %s can't be read; move it away to start a new one", path)
+	}
+	return &Sealer{file: f, every: every, last: last, roll: newRoll(last)}, nil
+}
+
+// lastSeal reads the last whole line from the end of the file, and where it ends.
+func lastSeal(f *os.File) (last Seal, end int64, err error) {
+	const tail = 4096 // a line has about 200 bytes
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return Seal{}, 0, err
+	}
+	from := max(info.Size()-tail, 0)
+	b := make([]byte, info.Size()-from)
+	if _, err := f.ReadAt(b, from); err != nil {
+		return Seal{}, 0, err
+	}
+	whole := bytes.LastIndexByte(b, '\n') + 1
+	if whole == 0 {
+		if from == 0 {
+			return Seal{}, 0, nil // nothing but the beginning of a first line
+		}
+		return Seal{}, 0, errors.New("it ends in no line")
+	}
+	line := b[bytes.LastIndexByte(b[:whole-1], '\n')+1 : whole]
+	return last, from + int64(whole), json.Unmarshal(line, &last)
+}
+
+// checkLast compares the event that was sealed last with the journal.
+func (s *Sealer) checkLast(ctx context.Context, j *Journal) error {
+	if s.last.To == 0 {
+		return nil
+	}
+	found, err := j.stream.Range(ctx, s.last.To, 1)
+	if err != nil {
+		return err
+	}
+	if len(found) == 1 && found[0].Sequence == s.last.To {
+		if decode(found[0]).ID == s.last.LastID {
+			return nil
+		}
+	}
+	return fault.New(fault.FailedPrecondition, "event %d of the journal is not the one that was sealed: data was lost or changed; "+
+		"run waybill verify, and move the seal file away to start a new one", s.last.To)
+}
+
+// add takes durable events in order.
+func (s *Sealer) add(batch []Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range batch {
+		if s.next.From == 0 {
+			s.next.From = s.last.To + 1
+		}
+		s.roll.add(r)
+		s.next.To, s.next.LastID = r.Sequence, r.ID
+		if s.next.To-s.last.To >= uint64(s.every) {
+			if err := s.write(); err != nil {
+				return err
+			}
+		}
+	}
+	return s.failed
+}
+
+// tick seals what is left every 30 seconds; it stops the following when that fails.
+func (s *Sealer) tick(ctx context.Context, stop context.CancelFunc) {
+	t := time.NewTicker(sealAfter)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			s.mu.Lock()
+			err := s.write()
+			s.mu.Unlock()
+			if err != nil {
+				stop()
+				return
+			}
+		}
+	}
+}
+
+func (s *Sealer) finish() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.write()
+}
+
+// write ends the growing line. s.mu is held. After a failure it writes nothing more: half a line may stand in the file.
+func (s *Sealer) write() error {
+	if s.failed != nil || s.next.To == 0 {
+		return s.failed
+	}
+	s.next.Hash = s.roll.sum()
+	line, err := json.Marshal(s.next)
+	if err == nil {
+		_, err = s.file.Write(append(line, '\n'))
+	}
+	if err != nil {
+		s.failed = fault.Wrap(err, fault.Unavailable, "the seal file can't be written; check the disk")
+		return s.failed
+	}
+	s.last, s.next = s.next, Seal{}
+	s.roll = newRoll(s.last)
+	return nil
+}

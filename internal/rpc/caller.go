@@ -1,0 +1,222 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"waybill/internal/fault"
+	"waybill/internal/id"
+	"waybill/internal/scope"
+	"waybill/subjects"
+)
+
+// Caller is the calling side on one connection, for one site. It is safe for concurrent use and has nothing to close.
+type Caller struct {
+	nc   *nats.Conn
+	site subjects.Site
+}
+
+// NewCaller makes a Caller; the connection remains its maker's.
+func NewCaller(nc *nats.Conn, site subjects.Site) *Caller { return &Caller{nc, site} }
+
+// Site is the site that is called.
+func (c *Caller) Site() subjects.Site { return c.site }
+
+// Reply is a service's answer as it came.
+type Reply struct {
+	Data   []byte
+	Header nats.Header
+}
+
+// Sequence is the journal sequence that the reply rests on; 0 for none.
+func (r *Reply) Sequence() uint64 {
+	n, _ := strconv.ParseUint(r.Header.Get(subjects.HeaderSequence), 10, 64)
+	return n
+}
+
+// Durability is strict or fast; empty for a refusal.
+func (r *Reply) Durability() string { return r.Header.Get(subjects.HeaderDurability) }
+
+// CallOption changes one call.
+type CallOption func(*callOptions)
+
+type callOptions struct {
+	set   func(name, value string)
+	reply *Reply
+}
+
+// WithDefer tells the service not to wait for durability: this call is part of a request that waits itself, for the
+// sequence that the call notes in its scope.
+func WithDefer() CallOption { return WithHeader(subjects.HeaderBarrier, subjects.BarrierDefer) }
+
+// WithIdempotencyKey sends the key under which a repeat of this call is known, 1 to 255 visible ASCII characters.
+func WithIdempotencyKey(key string) CallOption { return WithHeader(subjects.HeaderIdempotencyKey, key) }
+
+// WithHeader sends a header, in place of what Call would send under that name.
+func WithHeader(name, value string) CallOption {
+	return func(o *callOptions) { o.set(name, value) }
+}
+
+// WithReply stores the reply as it came in r, of a refusal too; r stays as it is where nobody answers.
+func WithReply(r *Reply) CallOption { return func(o *callOptions) { o.reply = r } }
+
+// Call asks the endpoint and waits for its reply until ctx ends, or for DefaultTimeout where ctx has no deadline. The
+// service is told how long that is, and who caused the call (from the scope in ctx). The sequence that the reply or the
+// refusal rests on is noted in that scope. Fields of the reply that Res does not know are ignored.
+//
+// Errors: the service's refusal is a *fault.Error with its code, message and field; a *NoAnswer where none came; an
+// invalid_argument for a request that is too large or can't be encoded, which is not sent.
+func Call[Req, Res any](ctx context.Context, c *Caller, e subjects.Endpoint[Req, Res], req *Req, options ...CallOption) (*Res, error) {
+	out := takeOutgoing()
+	defer out.release()
+	if err := encodeTo(&out.body, req); err != nil {
+		return nil, fault.Wrap(err, fault.InvalidArgument, "the request to %s.%s can't be written as JSON", e.Service, e.Method)
+	}
+	var o callOptions
+	if len(options) > 0 {
+		o.set = func(name, value string) { out.msg.Header[name] = []string{value} }
+		for _, option := range options {
+			option(&o)
+		}
+	}
+	out.msg.Subject, out.msg.Data = e.Subject(c.site), out.body.Bytes()
+	msg, err := c.exchange(ctx, out)
+	if msg != nil && o.reply != nil {
+		*o.reply = Reply{msg.Data, msg.Header}
+	}
+	if err != nil {
+		return nil, err
+	}
+	res := new(Res)
+	if err := decodeReply(msg.Data, res); err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "the reply of %s.%s can't be read; its program and this one do not fit", e.Service, e.Method)
+	}
+	return res, nil
+}
+
+// CallRaw is Call for a subject and a payload as they are. header may be nil, and is not changed. A refusal is an error
+// beside the reply that carried it.
+func CallRaw(ctx context.Context, c *Caller, subject string, payload []byte, header nats.Header) (*Reply, error) {
+	out := takeOutgoing()
+	defer out.release()
+	for name, values := range header {
+		out.msg.Header[name] = values
+	}
+	out.msg.Subject, out.msg.Data = subject, payload
+	msg, err := c.exchange(ctx, out)
+	if msg == nil {
+		return nil, err
+	}
+	return &Reply{msg.Data, msg.Header}, err
+}
+
+// exchange completes the headers, sends the request and waits. The message is not nil for a refusal.
+func (c *Caller) exchange(ctx context.Context, out *outgoing) (*nats.Msg, error) {
+	left := DefaultTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		left = time.Until(deadline)
+	} else {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, left)
+		defer cancel()
+	}
+	subject := out.msg.Subject
+	switch most := c.nc.MaxPayload(); {
+	case ctx.Err() != nil || left < time.Millisecond:
+		return nil, notSent(ctx.Err(), fault.DeadlineExceeded, "no time was left to ask %s; nothing was sent", subject)
+	case !c.nc.IsConnected():
+		return nil, notSent(nats.ErrDisconnected, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
+	case int64(len(out.msg.Data))+headerSize(out.msg.Header)+requestHeaderRoom > most:
+		return nil, fault.New(fault.InvalidArgument, "the request of %d bytes is over the limit of %d", len(out.msg.Data), most-requestHeaderRoom)
+	}
+	out.complete(scope.From(ctx), min(left, maxTimeout))
+	msg, err := c.nc.RequestMsgWithContext(ctx, &out.msg)
+	if err != nil {
+		return nil, noAnswer(ctx, subject, err)
+	}
+	reply := Reply{msg.Data, msg.Header}
+	if n := reply.Sequence(); n > 0 {
+		scope.Note(ctx, n)
+	}
+	if refusal := refusalOf(msg); refusal != nil {
+		return msg, refusal
+	}
+	return msg, nil
+}
+
+// requestHeaderRoom is what the connection's limit keeps for the headers that a call adds itself.
+const requestHeaderRoom = 512
+
+func headerSize(h nats.Header) (n int64) {
+	for name, values := range h {
+		for _, v := range values {
+			n += int64(len(name) + len(v) + len(": \r\n"))
+		}
+	}
+	return n
+}
+
+// refusalOf reads a failure's headers and body; nil for a success. A code that this program does not know is internal.
+func refusalOf(msg *nats.Msg) error {
+	code := msg.Header.Get(subjects.HeaderErrorCode)
+	if code == "" {
+		return nil
+	}
+	f := &fault.Error{Code: fault.Code(code), Message: msg.Header.Get(subjects.HeaderError)}
+	var w wireError
+	if decodeReply(msg.Data, &w) == nil && w.Error.Message != "" { // the body says more than the header, where it can be read
+		f.Message, f.Field = w.Error.Message, w.Error.Field
+	}
+	if !f.Code.Known() {
+		return fault.Wrap(f, fault.Internal, "the service answered with the unknown code %.40q", code)
+	}
+	return f
+}
+
+// outgoing is a request's message and memory, used again when its call returns: the connection copies what it sends.
+type outgoing struct {
+	msg    nats.Msg
+	body   bytes.Buffer
+	values [3]string // backs the headers that complete sets
+}
+
+var outgoings = sync.Pool{New: func() any { return &outgoing{msg: nats.Msg{Header: make(nats.Header, 4)}} }}
+
+func takeOutgoing() *outgoing { return outgoings.Get().(*outgoing) }
+
+func (o *outgoing) release() {
+	if o.body.Cap() > keptBuffer {
+		return
+	}
+	clear(o.msg.Header)
+	o.body.Reset()
+	o.msg = nats.Msg{Header: o.msg.Header}
+	outgoings.Put(o)
+}
+
+// complete sets the headers that the caller did not set itself.
+func (o *outgoing) complete(s *scope.Scope, left time.Duration) {
+	o.add(0, subjects.HeaderTimeout, strconv.FormatInt(max(1, left.Milliseconds()), 10))
+	if s == nil {
+		return
+	}
+	if id.Valid(s.Cause, id.MaxDerived) {
+		o.add(1, subjects.HeaderRequestID, s.Cause)
+	}
+	if s.Traceparent != "" {
+		o.add(2, subjects.HeaderTraceparent, s.Traceparent)
+	}
+}
+
+func (o *outgoing) add(n int, name, value string) {
+	if _, ok := o.msg.Header[name]; ok {
+		return
+	}
+	o.values[n] = value
+	o.msg.Header[name] = o.values[n : n+1 : n+1]
+}

@@ -1,0 +1,77 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// exchange is one request and its reply on their way through the onion. It belongs to one goroutine at a time and is used
+// again when the reply is sent: nothing may keep it, and handlers never see it.
+type exchange struct {
+	endpoint *endpoint
+	arrived  time.Time
+	data     []byte
+	header   nats.Header
+	refusal  error // why the request was turned away before any work
+
+	cause string // the request's id, once it has a scope
+
+	request  any // a *Req, once decoded
+	response any // a *Res, once handled
+
+	body       bytes.Buffer // the encoded response
+	durability string       // strict or fast
+	sequence   uint64       // what the reply rests on
+
+	reply  nats.Msg
+	values [4]string // backs the reply's headers
+}
+
+// An invoke takes an exchange one layer further in.
+type invoke func(ctx context.Context, x *exchange) error
+
+// A middleware wraps a layer around the next one.
+type middleware func(next invoke) invoke
+
+// onion wraps the layers around the core; the first one is the outermost.
+func onion(core invoke, layers ...middleware) invoke {
+	for i := len(layers) - 1; i >= 0; i-- {
+		core = layers[i](core)
+	}
+	return core
+}
+
+// call is the core: the handler.
+func call(ctx context.Context, x *exchange) (err error) {
+	x.response, err = x.endpoint.handle(ctx, x.request)
+	return err
+}
+
+// keptBuffer bounds the buffers that are kept for later use, in bytes.
+const keptBuffer = 64 << 10
+
+var exchanges = sync.Pool{New: func() any { return &exchange{reply: nats.Msg{Header: make(nats.Header, 4)}} }}
+
+func takeExchange() *exchange { return exchanges.Get().(*exchange) }
+
+// release hands the exchange back for reuse.
+func (x *exchange) release() {
+	if x.body.Cap() > keptBuffer {
+		return
+	}
+	header, body := x.reply.Header, x.body
+	clear(header)
+	body.Reset()
+	*x = exchange{body: body, reply: nats.Msg{Header: header}}
+	exchanges.Put(x)
+}
+
+// setHeader adds a header to the reply, in the exchange's own memory; n counts up from 0.
+func (x *exchange) setHeader(n int, name, value string) {
+	x.values[n] = value
+	x.reply.Header[name] = x.values[n : n+1 : n+1]
+}

@@ -1,0 +1,101 @@
+package rpc
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"waybill/internal/fault"
+)
+
+// arrive takes a request from its subscription's goroutine and never blocks there: it is ignored, turned away, or handed
+// to a worker. The micro.Request itself is not answered through: micro reads its state when this returns.
+func (s *Server) arrive(ctx context.Context, e *endpoint, r micro.Request) {
+	if r.Reply() == "" {
+		s.ignored.Add(1) // a publish; nobody would learn the outcome
+		return
+	}
+	x := takeExchange()
+	x.endpoint, x.arrived, x.data, x.header = e, time.Now(), r.Data(), nats.Header(r.Headers())
+	x.reply.Subject = r.Reply()
+	switch s.limit.enter(s.maxInFlight()) {
+	case entered:
+		s.workers.run(ctx, x, &s.limit)
+		return
+	case full:
+		x.refusal = fault.New(fault.ResourceExhausted, "the service %s is at its limit of requests in flight; ask again shortly", e.service)
+	case closed:
+		x.refusal = fault.New(fault.Unavailable, "the service %s is stopping; ask again", e.service)
+	}
+	_ = e.turnAway(ctx, x) // the refusal itself, answered and counted by the layers that it went through
+	x.release()
+}
+
+func (s *Server) maxInFlight() int {
+	if s.opts.MaxInFlight != nil {
+		if n := s.opts.MaxInFlight(); n > 0 {
+			return n
+		}
+	}
+	return DefaultMaxInFlight
+}
+
+// limit counts the requests in flight, and lets one goroutine wait for the last of them.
+type limit struct {
+	inFlight atomic.Int64
+	closing  atomic.Bool
+	left     chan struct{} // holds a token when one left while closing
+}
+
+type admission uint8
+
+const (
+	entered admission = iota
+	full
+	closed
+)
+
+func newLimit() limit { return limit{left: make(chan struct{}, 1)} }
+
+// enter admits a request unless most are in flight or the limit is closed. Who entered must leave.
+func (l *limit) enter(most int) admission {
+	// Counted before closing is read: either this sees that it is closed, or idle sees the count.
+	n := l.inFlight.Add(1)
+	switch {
+	case l.closing.Load():
+		l.leave()
+		return closed
+	case n > int64(most):
+		l.leave()
+		return full
+	}
+	return entered
+}
+
+func (l *limit) leave() {
+	if l.inFlight.Add(-1) == 0 && l.closing.Load() {
+		select {
+		case l.left <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (l *limit) close() { l.closing.Store(true) }
+
+func (l *limit) count() int64 { return l.inFlight.Load() }
+
+// awaitIdle waits, once l is closed, until nothing is in flight; false when giveUp comes first.
+func awaitIdle[T any](l *limit, giveUp <-chan T) bool {
+	for l.count() > 0 {
+		select {
+		case <-l.left:
+		case <-giveUp:
+			return l.count() == 0
+		}
+	}
+	return true
+}

@@ -1,0 +1,122 @@
+package rpc
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/micro"
+
+	"waybill/internal/fault"
+	"waybill/subjects"
+)
+
+// Observation is one answered request.
+type Observation struct {
+	Service  subjects.Service
+	Method   string
+	Internal bool
+	Code     fault.Code    // empty for success
+	Duration time.Duration // from arrival until the reply was ready to be sent
+}
+
+// Stats is what a server did since it was made.
+type Stats struct {
+	Service   subjects.Service `json:"service"`
+	InFlight  int64            `json:"in_flight"`
+	Ignored   uint64           `json:"ignored"` // messages without a reply subject, which no handler saw
+	Endpoints []EndpointStats  `json:"endpoints"`
+}
+
+// EndpointStats is one endpoint's part of Stats. Count includes the errors, and the errors those that were turned away
+// at the limit. The percentiles are in microseconds, of all answered requests, at most 6 % too high.
+type EndpointStats struct {
+	Method   string                `json:"method"`
+	Internal bool                  `json:"internal,omitzero"`
+	Count    uint64                `json:"count"`
+	Errors   map[fault.Code]uint64 `json:"errors,omitempty"`
+	InFlight int64                 `json:"in_flight"`
+	P50      uint64                `json:"p50_us"`
+	P90      uint64                `json:"p90_us"`
+	P99      uint64                `json:"p99_us"`
+}
+
+// endpointStats are the live counters, of which each is written atomically: a snapshot may be between two of them.
+type endpointStats struct {
+	inFlight atomic.Int64
+	count    atomic.Uint64
+	errors   [16]atomic.Uint64 // by the code's place in fault.Codes
+	times    histogram
+}
+
+// measure counts and times each request, refusals at the limit included, and tells the observer, before the reply is sent:
+// who has the reply finds it counted.
+func measure(observe func(Observation)) middleware {
+	return func(next invoke) invoke {
+		return func(ctx context.Context, x *exchange) error {
+			e := x.endpoint
+			e.stats.inFlight.Add(1)
+			err := next(ctx, x)
+			e.stats.inFlight.Add(-1)
+			took, code := time.Since(x.arrived), fault.CodeOf(err)
+			e.stats.record(code, took)
+			if observe != nil {
+				observe(Observation{Service: e.service, Method: e.method, Internal: e.internal, Code: code, Duration: took})
+			}
+			return err
+		}
+	}
+}
+
+func (s *endpointStats) record(code fault.Code, took time.Duration) {
+	s.count.Add(1)
+	s.times.add(uint64(max(took, 0).Microseconds()))
+	if code == "" {
+		return
+	}
+	for i, c := range fault.Codes {
+		if c == code {
+			s.errors[i].Add(1)
+			return
+		}
+	}
+}
+
+func (e *endpoint) snapshot() EndpointStats {
+	q := e.stats.times.quantiles(0.50, 0.90, 0.99)
+	out := EndpointStats{Method: e.method, Internal: e.internal, Count: e.stats.count.Load(), InFlight: e.stats.inFlight.Load(),
+		P50: q[0], P90: q[1], P99: q[2]}
+	for i, c := range fault.Codes {
+		if n := e.stats.errors[i].Load(); n > 0 {
+			if out.Errors == nil {
+				out.Errors = make(map[fault.Code]uint64)
+			}
+			out.Errors[c] = n
+		}
+	}
+	return out
+}
+
+// Stats returns the counters as they stand, the endpoints in the order in which they were handled.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	endpoints := s.endpoints
+	s.mu.Unlock()
+	out := Stats{Service: s.service, InFlight: s.limit.count(), Ignored: s.ignored.Load(), Endpoints: make([]EndpointStats, len(endpoints))}
+	for i, e := range endpoints {
+		out.Endpoints[i] = e.snapshot()
+	}
+	return out
+}
+
+// microStats is the endpoint's part of the micro service's own statistics: micro itself sees only the hand-over to a
+// worker, so its times and errors say little. Micro calls it under its lock, which Start and Pause take under mu: it
+// takes mu not.
+func (s *Server) microStats(m *micro.Endpoint) any {
+	for _, e := range s.endpoints { // fixed since Start
+		if e.subject == m.Subject {
+			return e.snapshot()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package rpc
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// maxParked bounds the workers that a server keeps while there is nothing to do. Beyond it they come and go with the
+// requests, whose number the limit bounds.
+const maxParked = 64
+
+// workers runs requests on goroutines that are used again: a fresh one would grow its stack anew for each request.
+// Every request has a worker of its own at once, so one that waits for another request can't starve it.
+type workers struct {
+	// free counts the workers that have nothing to do and have not been promised a request. Whoever takes one off may put
+	// a request into the queue, and a worker will come for it.
+	free  atomic.Int64
+	queue chan *exchange // never blocks: it has room for as many as can be free
+	quit  chan struct{}
+	wg    sync.WaitGroup
+}
+
+func newWorkers() *workers {
+	return &workers{queue: make(chan *exchange, maxParked), quit: make(chan struct{})}
+}
+
+// run serves x on a worker and returns at once. x has entered l, and leaves it when it is done.
+func (w *workers) run(ctx context.Context, x *exchange, l *limit) {
+	for n := w.free.Load(); n > 0; n = w.free.Load() {
+		if w.free.CompareAndSwap(n, n-1) {
+			w.queue <- x
+			return
+		}
+	}
+	w.wg.Go(func() { w.work(ctx, x, l) })
+}
+
+func (w *workers) work(ctx context.Context, x *exchange, l *limit) {
+	for {
+		serve(ctx, x, l)
+		if !w.park() {
+			return
+		}
+		select {
+		case x = <-w.queue:
+		case <-w.quit:
+			select {
+			case x = <-w.queue: // promised before the end
+			default:
+				return
+			}
+		}
+	}
+}
+
+// park offers the worker for another request, unless enough others wait.
+func (w *workers) park() bool {
+	for n := w.free.Load(); n < maxParked; n = w.free.Load() {
+		if w.free.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// serve takes one request through the onion. Its error was answered and counted there.
+func serve(ctx context.Context, x *exchange, l *limit) {
+	defer l.leave()
+	_ = x.endpoint.serve(ctx, x)
+	x.release()
+}
+
+// stop ends the parked workers, and the others after their request. It waits for them all if none has a request any more.
+func (w *workers) stop(wait bool) {
+	close(w.quit)
+	if wait {
+		w.wg.Wait()
+	}
+}
