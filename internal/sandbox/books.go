@@ -1,0 +1,180 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/go-json-experiment/json"
+
+	"waybill/internal/fault"
+	"waybill/internal/id"
+	"waybill/internal/journal"
+	"waybill/internal/money"
+	"waybill/internal/paygate"
+	"waybill/internal/timestamp"
+	"waybill/subjects"
+)
+
+// Operation is what an entry of the books records.
+type Operation string
+
+// The operations.
+const (
+	OpAuthorize Operation = "authorize"
+	OpCapture   Operation = "capture"
+	OpVoid      Operation = "void"
+	OpRefund    Operation = "refund"
+)
+
+// Outcome is what the gateway decided of an operation.
+type Outcome string
+
+// The outcomes in the books. An authorization that waits for the customer has none yet, and no entry in the ledger.
+const (
+	Approved Outcome = "approved"
+	Declined Outcome = "declined"
+	Refused  Outcome = "refused"
+)
+
+// Entry is one line of the ledger.
+type Entry struct {
+	Time      timestamp.Time `json:"time"`
+	Operation Operation      `json:"operation"`
+	PaymentID id.Payment     `json:"payment_id"`
+	ID        string         `json:"id"` // of the payment, the capture or the refund
+	Amount    money.Money    `json:"amount,omitzero"`
+	Result    Outcome        `json:"result,omitzero"`
+	Code      string         `json:"code,omitzero"` // why not approved
+}
+
+// page is a message of the books: an entry and the account after it.
+type page struct {
+	Entry   Entry   `json:"entry"`
+	Account account `json:"account"`
+}
+
+// apply carries out an operation, once: it appends the entry by compare-and-set, and decides again where another was first. It
+// returns only after what the answer rests on is durable. first is false for an answer that stood in the books before.
+func (g *Gateway) apply(ctx context.Context, p id.Payment, op operation) (is answer, first bool, err error) {
+	if err := id.CheckDerived("payment_id", p); err != nil {
+		return answer{}, false, err
+	}
+	const tries = 100 // each lost race is another's success; so many in a row mean that something is wrong
+	for range tries {
+		before, last, _, err := g.load(ctx, p)
+		if err != nil {
+			return answer{}, false, err
+		}
+		after, is, changed := op.decide(before)
+		if changed {
+			err = g.append(ctx, p, op, is, after, last)
+		}
+		switch {
+		case err == nil:
+			return is, changed, g.sync(ctx)
+		case !errors.Is(err, journal.ErrConflict):
+			return answer{}, false, err
+		}
+	}
+	return answer{}, false, fault.New(fault.Unavailable, "the sandbox gateway has too much to do with payment %s; ask again", p)
+}
+
+// append writes an entry behind the last one. A refusal that was written last already is not written again, so that a caller who
+// insists does not fill the books.
+func (g *Gateway) append(ctx context.Context, p id.Payment, op operation, is answer, after account, last written) error {
+	e := Entry{
+		Time: timestamp.Of(g.now()), Operation: op.name, PaymentID: p, ID: op.id, Amount: op.amount, Code: is.code,
+	}
+	switch is.outcome {
+	case paygate.OutcomeApproved:
+		e.Result = Approved
+		if op.name == OpVoid {
+			e.Amount = after.open()
+		}
+	case paygate.OutcomeDeclined:
+		e.Result = Declined
+	case paygate.OutcomeRefused:
+		e.Result = Refused
+	}
+	if same := last.entry; e.Result == Refused {
+		same.Time = e.Time
+		if same == e {
+			return nil
+		}
+	}
+	body, err := json.Marshal(page{e, after}, json.Deterministic(true))
+	if err != nil {
+		return fault.Wrap(err, fault.Internal, "an entry of the sandbox's books can't be written")
+	}
+	_, err = g.books.Publish(ctx, journal.Publication{Subject: subjects.Sandbox(g.site, p), Data: body, Expect: last.sequence})
+	return err
+}
+
+// written is the last entry of a payment and where it stands.
+type written struct {
+	entry    Entry
+	sequence uint64
+}
+
+// load reads a payment's account; ok is false for a payment that the books don't know.
+func (g *Gateway) load(ctx context.Context, p id.Payment) (a account, last written, ok bool, err error) {
+	m, ok, err := g.books.Get(ctx, subjects.Sandbox(g.site, p))
+	if err != nil || !ok {
+		return account{}, written{}, false, err
+	}
+	var b page
+	if err := json.Unmarshal(m.Data, &b); err != nil {
+		return account{}, written{}, false, fault.Wrap(err, fault.Internal, "entry %d of the sandbox's books can't be read", m.Sequence)
+	}
+	return b.Account, written{b.Entry, m.Sequence}, true, nil
+}
+
+// maxLedger is the most entries of one answer, ledgerLimit how many there are where the caller says nothing.
+const (
+	maxLedger   = 500
+	ledgerLimit = 50
+)
+
+// Ledger returns up to limit entries (0: 50; at most 500) in the order in which they were written, from the cursor on, and the
+// cursor of what follows: empty at the end. The empty cursor begins at the first. What it shows is durable.
+// Errors: invalid_argument with the field, unavailable, deadline_exceeded.
+func (g *Gateway) Ledger(ctx context.Context, cursor string, limit int) (entries []Entry, next string, err error) {
+	from := uint64(1)
+	if cursor != "" {
+		if from, err = strconv.ParseUint(cursor, 10, 64); err != nil || from == 0 {
+			return nil, "", fault.Invalid("cursor", "the cursor is none that this ledger gave")
+		}
+	}
+	if limit == 0 {
+		limit = ledgerLimit
+	}
+	if limit < 0 || limit > maxLedger {
+		return nil, "", fault.Invalid("limit", "the limit must be 1 to %d", maxLedger)
+	}
+	entries = make([]Entry, 0, limit)
+	for {
+		// One more than can be shown tells whether anything follows.
+		want := limit - len(entries) + 1
+		found, err := g.books.Range(ctx, from, want)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, m := range found {
+			if len(entries) == limit {
+				return entries, strconv.FormatUint(m.Sequence, 10), g.sync(ctx)
+			}
+			var b page
+			if err := json.Unmarshal(m.Data, &b); err != nil {
+				return nil, "", fault.Wrap(err, fault.Internal, "entry %d of the sandbox's books can't be read", m.Sequence)
+			}
+			if b.Entry.Result != "" {
+				entries = append(entries, b.Entry)
+			}
+			from = m.Sequence + 1
+		}
+		if len(found) < want {
+			return entries, "", g.sync(ctx)
+		}
+	}
+}

@@ -1,0 +1,172 @@
+// Package sandbox is a payment gateway that moves no money: the one that a site has until it is given a real one. It behaves as a
+// real one would. It keeps its own durable books, one subject per payment, each entry appended by compare-and-set, so every call
+// happens once per id however often and however concurrently it is made; what it approved survives a power cut; and
+// its test tokens decline, wait, fail and stay silent on demand.
+package sandbox
+
+import (
+	"context"
+	"time"
+
+	"waybill/internal/fault"
+	"waybill/internal/id"
+	"waybill/internal/journal"
+	"waybill/internal/money"
+	"waybill/internal/paygate"
+	"waybill/subjects"
+)
+
+// Books is where the entries are kept. A *journal.Stream on SANDBOX is one.
+type Books interface {
+	Get(ctx context.Context, subject string) (journal.Message, bool, error)
+	Publish(ctx context.Context, p journal.Publication) (uint64, error)
+	Range(ctx context.Context, from uint64, limit int) ([]journal.Message, error)
+}
+
+// Options are what New needs beside the books.
+type Options struct {
+	Site subjects.Site
+	Sync func(ctx context.Context) error // makes durable what the books have acknowledged; nil: fast, nothing is waited for
+	Now  func() time.Time                // nil: time.Now
+}
+
+// The tokens that the sandbox knows. It declines any other with the code unknown_token.
+const (
+	TokenOK                = "tok_ok"
+	TokenDeclined          = "tok_declined"
+	TokenInsufficientFunds = "tok_insufficient_funds"
+	TokenTimeout           = "tok_timeout"     // approved in the books, and no answer
+	TokenUnavailable       = "tok_unavailable" // the gateway is away
+	TokenSlow              = "tok_slow"        // approved after half a second
+	TokenActionRequired    = "tok_action_required"
+)
+
+// The codes of what is declined or refused.
+const (
+	CodeDeclined          = "declined"
+	CodeInsufficientFunds = "insufficient_funds"
+	CodeUnknownToken      = "unknown_token"
+	CodeVoided            = "voided"         // the payment was voided before
+	CodeIDReused          = "id_reused"      // the id was used before with another amount
+	CodeInvalidAmount     = "invalid_amount" // not above zero, or of another currency
+	CodeNotAuthorized     = "not_authorized" // there is no authorization to capture
+	CodeOverAuthorized    = "over_authorized"
+	CodeOverCaptured      = "over_captured"
+	CodeCaptured          = "captured" // all of it was captured: there is nothing left to void
+)
+
+const (
+	slowness   = 500 * time.Millisecond
+	silence    = time.Minute // the longest that tok_timeout keeps a caller who set no end
+	actionName = "confirm"
+)
+
+// Gateway is the sandbox. It implements paygate.Gateway and is safe for concurrent use, also by several processes on the same books.
+type Gateway struct {
+	books Books
+	site  subjects.Site
+	sync  func(ctx context.Context) error
+	now   func() time.Time
+}
+
+var _ paygate.Gateway = (*Gateway)(nil)
+
+// New makes a gateway on its books. It sends nothing.
+func New(books Books, o Options) *Gateway {
+	if o.Sync == nil {
+		o.Sync = func(context.Context) error { return nil }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Gateway{books: books, site: o.Site, sync: o.Sync, now: o.Now}
+}
+
+// Name is "sandbox".
+func (g *Gateway) Name() string { return "sandbox" }
+
+// Authorize does what the token says, once per payment: asked again with the same amount it answers as before, whatever the token,
+// except that a required action counts as taken when the request says so or another token comes.
+// Errors: unavailable and deadline_exceeded, after which only Query knows.
+func (g *Gateway) Authorize(ctx context.Context, r paygate.AuthorizeRequest) (paygate.AuthorizeResult, error) {
+	if r.Token == TokenUnavailable {
+		return paygate.AuthorizeResult{}, fault.New(fault.Unavailable, "the sandbox gateway is away, as %s asks for", TokenUnavailable)
+	}
+	if r.Token == TokenSlow {
+		if err := wait(ctx, slowness); err != nil {
+			return paygate.AuthorizeResult{}, err
+		}
+	}
+	after, first, err := g.apply(ctx, r.PaymentID, authorize(r))
+	if err != nil {
+		return paygate.AuthorizeResult{}, err
+	}
+	if r.Token == TokenTimeout && first && after.outcome == paygate.OutcomeApproved {
+		if err := wait(ctx, silence); err != nil {
+			return paygate.AuthorizeResult{}, err
+		}
+		return paygate.AuthorizeResult{}, fault.New(fault.DeadlineExceeded, "the sandbox gateway keeps silent, as %s asks for", TokenTimeout)
+	}
+	result := paygate.AuthorizeResult{Outcome: after.outcome, DeclineCode: after.code}
+	if after.outcome == paygate.OutcomeActionRequired {
+		result.Action = actionName
+	}
+	return result, nil
+}
+
+// Capture takes a part of what is authorized, once per capture id.
+func (g *Gateway) Capture(ctx context.Context, p id.Payment, c id.Capture, amount money.Money) (paygate.Result, error) {
+	return g.result(g.apply(ctx, p, capture(p, c, amount)))
+}
+
+// Void gives back what is authorized and not captured. A payment that the books don't know is void from then on.
+func (g *Gateway) Void(ctx context.Context, p id.Payment) (paygate.Result, error) {
+	return g.result(g.apply(ctx, p, void(p)))
+}
+
+// Refund gives back a part of what is captured, once per refund id.
+func (g *Gateway) Refund(ctx context.Context, p id.Payment, r id.Refund, amount money.Money) (paygate.Result, error) {
+	return g.result(g.apply(ctx, p, refund(p, r, amount)))
+}
+
+func (g *Gateway) result(a answer, _ bool, err error) (paygate.Result, error) {
+	if err != nil {
+		return paygate.Result{}, err
+	}
+	return paygate.Result{Approved: a.outcome == paygate.OutcomeApproved, Code: a.code}, nil
+}
+
+// Query tells what the books have of the payment; what it tells is durable.
+func (g *Gateway) Query(ctx context.Context, p id.Payment) (paygate.Status, error) {
+	a, _, ok, err := g.load(ctx, p)
+	if err != nil || !ok || !a.known() {
+		return paygate.Status{}, err
+	}
+	if err := g.sync(ctx); err != nil {
+		return paygate.Status{}, err
+	}
+	s := paygate.Status{
+		Known: true, Authorized: a.Authorized, Captured: a.Captured, Refunded: a.Refunded, Voided: a.Voided,
+		Declined: a.DeclineCode != "", DeclineCode: a.DeclineCode, ActionRequired: a.ActionRequired,
+		Captures: make(map[id.Capture]money.Money), Refunds: make(map[id.Refund]money.Money),
+	}
+	for c, m := range a.Captures {
+		s.Captures[c] = m
+	}
+	for r, m := range a.Refunds {
+		s.Refunds[r] = m
+	}
+	return s, nil
+}
+
+// wait returns after d, or deadline_exceeded when ctx ends before.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return fault.Wrap(ctx.Err(), fault.DeadlineExceeded, "the sandbox gateway did not answer in time; ask it for the outcome")
+	}
+}
