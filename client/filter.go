@@ -1,0 +1,63 @@
+package client
+
+import (
+	"slices"
+	"strings"
+
+	"waybill/internal/fault"
+	"waybill/subjects"
+)
+
+// filter picks events by kind and name: "order.confirmed", "order.*", "*". The empty one lets all through.
+type filter map[subjects.Kind]map[string]bool // an empty inner map stands for every event of the kind
+
+func parseFilter(patterns []string) (filter, error) {
+	f := filter{}
+	for _, p := range patterns {
+		if p == "*" {
+			return filter{}, nil
+		}
+		kind, event, _ := strings.Cut(p, ".")
+		k := subjects.Kind(kind)
+		if !known(k, event) {
+			return nil, fault.New(fault.InvalidArgument, "the filter %.60q is not one such as order.confirmed, order.* or *", p)
+		}
+		names, seen := f[k]
+		switch {
+		case event == "*":
+			f[k] = map[string]bool{}
+		case !seen:
+			f[k] = map[string]bool{event: true}
+		case len(names) > 0:
+			names[event] = true
+		}
+	}
+	return f, nil
+}
+
+// known reports whether there are events of the kind by that name, "*" being any: a filter with a typo would wait for ever.
+func known(k subjects.Kind, event string) bool {
+	return slices.Contains(subjects.Kinds, k) && (event == "*" || slices.Contains(subjects.EventsByKind[k], event))
+}
+
+// subjects are what the server filters by; names within a kind are picked here.
+func (f filter) subjects(site subjects.Site) []string {
+	var list []string
+	for _, kind := range subjects.Kinds {
+		if _, ok := f[kind]; ok {
+			list = append(list, subjects.EventsOf(site, kind))
+		}
+	}
+	if len(list) == 0 {
+		list = append(list, subjects.AllEvents(site))
+	}
+	return list
+}
+
+func (f filter) lets(e Event) bool {
+	if len(f) == 0 {
+		return true
+	}
+	names, ok := f[e.Kind]
+	return ok && (len(names) == 0 || names[e.Name])
+}
