@@ -1,0 +1,522 @@
+package handlers
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"waybill/configs"
+	"waybill/internal/fault"
+	"waybill/internal/id"
+	"waybill/internal/inventory"
+	"waybill/internal/journal"
+	"waybill/internal/rpc"
+	"waybill/internal/scope"
+	"waybill/subjects"
+)
+
+// Inventory is the one writer of a site's stock while it leads. It holds the book in memory, decides under a lock, sends the
+// event within it, and waits for the store outside: so events stand in the journal in the order in which they were decided.
+// A new leader writes a claim first, and each of its events states that claim as the last one: a leader that was deposed and
+// does not know it can't write. When it can't tell whether an event was stored, it throws the book away and reads it anew.
+type Inventory struct {
+	journal *journal.Journal
+	live    *configs.Live
+	site    subjects.Site
+	clock   Clock
+	log     zerolog.Logger
+	hook    Hook
+	name    string
+}
+
+// InventoryDeps is what the inventory service uses. Instance names this process in the claim.
+type InventoryDeps struct {
+	Journal  *journal.Journal
+	Live     *configs.Live
+	Site     subjects.Site
+	Clock    Clock
+	Log      zerolog.Logger
+	Hook     Hook
+	Instance string
+}
+
+// NewInventory makes the service. It serves nothing before Lead.
+func NewInventory(d InventoryDeps) *Inventory {
+	return &Inventory{journal: d.Journal, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance}
+}
+
+// claim is the body of leader.claimed.
+type claim struct {
+	Role     string        `json:"role"`
+	Instance string        `json:"instance"`
+	At       subjects.Time `json:"at"`
+}
+
+// Lead claims the stock and serves it until ctx ends or another leader claims it. serve starts the endpoints and returns what
+// stops them. It returns nil when ctx has ended, and journal.ErrConflict when it was deposed.
+func (v *Inventory) Lead(ctx context.Context, serve func(register func(*rpc.Server)) (stop func(), err error)) error {
+	for ctx.Err() == nil {
+		err := v.term(ctx, serve)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, journal.ErrConflict) {
+			return err
+		}
+		v.log.Warn().Err(err).Msg("the stock is read anew from the journal")
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// term is one claim with the book that was read after it. It ends with the first event whose fate is not known.
+func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (func(), error)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	leader := machine[claim, claim, *claim]{
+		journal: v.journal, clock: v.clock, site: v.site, kind: subjects.KindLeader, hook: v.hook, log: v.log,
+		decide: func(_, c claim) (*claim, error) { return &c, nil },
+		apply:  func(_ claim, e *claim) (claim, error) { return *e, nil },
+		name:   func(*claim) string { return "claimed" },
+	}
+	h, err := leader.command(ctx, subjects.RoleInventory, func(held[claim]) claim {
+		return claim{subjects.RoleInventory, v.name, v.clock.now()}
+	})
+	if err != nil {
+		return err
+	}
+	t := &stockroom{
+		Inventory: v, book: inventory.NewBook(), links: make(map[string]journal.Record), ended: newRecent(4096),
+		fence: &journal.Fence{Subject: h.last.Subject, Sequence: h.last.Sequence}, sequence: h.last.Sequence,
+		end: cancel, wake: make(chan struct{}, 1),
+	}
+	if err := t.read(ctx); err != nil {
+		return err
+	}
+	stop, err := serve(t.register)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	t.expire(ctx) // returns when ctx ends
+	return context.Cause(ctx)
+}
+
+// stockroom is the state of one term. mu guards all of it; nothing waits while it is held.
+type stockroom struct {
+	*Inventory
+	fence *journal.Fence
+	end   context.CancelCauseFunc
+	wake  chan struct{} // the earliest time limit may have changed
+
+	mu       sync.Mutex
+	book     *inventory.Book
+	links    map[string]journal.Record // the last event of each live aggregate: id and hash are what the next one names
+	ended    *recent                   // reservations that ended lately, which a load from before may have missed
+	sent     *sending                  // the last event that was sent, nil at first
+	sequence uint64                    // of the last event when the term began
+	lost     error                     // why the book can't be trusted any more
+}
+
+// sending is an event on its way; done is closed when its fate is known.
+type sending struct {
+	done     chan struct{}
+	sequence uint64
+	err      error
+}
+
+func (t *stockroom) register(s *rpc.Server) {
+	rpc.Handle(s, subjects.InventoryReceive, t.receive)
+	rpc.Handle(s, subjects.InventoryAdjust, t.adjust)
+	rpc.Handle(s, subjects.InventoryGet, t.get)
+	rpc.Handle(s, subjects.InventoryList, t.list)
+	rpc.Handle(s, subjects.InventoryReserve, t.reserve)
+	rpc.Handle(s, subjects.InventoryExtend, t.extend)
+	rpc.Handle(s, subjects.InventoryCommit, t.commit)
+	rpc.Handle(s, subjects.InventoryRelease, t.release)
+	rpc.Handle(s, subjects.InventoryConsume, t.consume)
+	rpc.Handle(s, subjects.InventoryEnd, t.endReservation)
+}
+
+// read rebuilds the book from the journal.
+func (t *stockroom) read(ctx context.Context) error {
+	start, n := time.Now(), 0
+	_, err := t.journal.Replay(ctx, 1, []string{
+		subjects.EventsOf(t.site, subjects.KindStock), subjects.EventsOf(t.site, subjects.KindReservation),
+	}, func(r journal.Record) error {
+		_, event := r.Event()
+		e, err := inventory.Decode(inventory.EventType(event), r.Data)
+		if err != nil {
+			return err
+		}
+		if err := t.book.Apply(e); err != nil {
+			return err
+		}
+		r.Data, r.State = nil, nil
+		t.link(e, r)
+		n++
+		return nil
+	})
+	stocks, reservations := t.book.Len()
+	t.log.Debug().Int("events", n).Int("skus", stocks).Int("reservations", reservations).Dur("took", time.Since(start)).Msg("stock read from the journal")
+	return err
+}
+
+// link remembers the last event of an aggregate that is still live.
+func (t *stockroom) link(e inventory.Event, r journal.Record) {
+	if a := e.Aggregate(); a.ReservationID != "" {
+		if _, live := t.book.Reservation(a.ReservationID); !live {
+			delete(t.links, r.Subject)
+			return
+		}
+	}
+	t.links[r.Subject] = r
+}
+
+// known is what the journal has of a reservation that the book does not hold.
+type known struct {
+	reservation *inventory.Reservation
+	last        journal.Record
+}
+
+// do decides a command and writes its event. reservation is the one it is about; empty for stock. When it returns without
+// error, the journal has all that the answer rests on.
+func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.Reservation) error {
+	stored, err := t.stored(ctx, reservation)
+	if err != nil {
+		return err
+	}
+	p, s, before, err := t.decide(ctx, c, reservation, stored)
+	if p == nil {
+		return errors.Join(err, t.settled(ctx, before))
+	}
+	// The event is on its way, whether or not its caller still waits: its fate is what the book hangs on.
+	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	r, err := p.Wait(waiting)
+	s.sequence, s.err = r.Sequence, err
+	close(s.done)
+	if err != nil {
+		t.fail(err)
+		return fault.Wrap(err, fault.Unavailable, "the stock could not be written; ask again with the same id")
+	}
+	kind, event := r.Event()
+	t.hook.at("append " + string(kind) + "." + event)
+	t.log.Info().Str("event", string(kind)+"."+event).Str("id", r.CeSubject).Uint64("sequence", r.Sequence).Msg("state changed")
+	return nil
+}
+
+// decide is the part of do under the lock. Without an event it returns the last one that was sent before.
+func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation id.Reservation, stored known) (*journal.Pending, *sending, *sending, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lost != nil {
+		return nil, nil, nil, fault.Wrap(t.lost, fault.Unavailable, "the stock is being read anew; try again")
+	}
+	if late, ok := t.ended.get(reservation); ok {
+		stored = late
+	}
+	e, err := t.book.Decide(c, stored.reservation)
+	if err != nil || e == nil {
+		return nil, nil, t.sent, err
+	}
+	state, err := t.book.After(e)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	subject, kind, key := t.aggregate(e)
+	last, ok := t.links[subject]
+	if !ok {
+		last = stored.last
+	}
+	p, err := t.journal.Start(ctx, journal.Entry{
+		Subject: subject, Kind: kind, Event: string(e.Type()), CeSubject: key, Time: t.clock.now(),
+		Data: e, State: state, Previous: last, Fence: t.fence,
+	})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := t.book.Apply(e); err != nil {
+		t.lost = err // After had allowed it: the book is at odds with itself
+		t.end(err)
+	}
+	r := p.Record()
+	r.Data, r.State = nil, nil
+	t.link(e, r)
+	if ended, ok := state.(inventory.Reservation); ok && !ended.Status.Live() {
+		t.ended.put(ended.ReservationID, known{&ended, r})
+	}
+	t.sent = &sending{done: make(chan struct{})}
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+	return p, t.sent, nil, nil
+}
+
+func (t *stockroom) aggregate(e inventory.Event) (subject string, kind subjects.Kind, key string) {
+	if a := e.Aggregate(); a.ReservationID != "" {
+		return subjects.Event(t.site, subjects.KindReservation, a.ReservationID), subjects.KindReservation, string(a.ReservationID)
+	}
+	sku := e.Aggregate().SKU
+	return subjects.Event(t.site, subjects.KindStock, sku), subjects.KindStock, string(sku)
+}
+
+// stored loads a reservation that the book does not hold: one that has ended, or that never was.
+func (t *stockroom) stored(ctx context.Context, reservation id.Reservation) (known, error) {
+	if reservation == "" {
+		return known{}, nil
+	}
+	t.mu.Lock()
+	_, live := t.book.Reservation(reservation)
+	t.mu.Unlock()
+	if live {
+		return known{}, nil
+	}
+	r, ok, err := t.journal.Load(ctx, subjects.Event(t.site, subjects.KindReservation, reservation))
+	if err != nil || !ok {
+		return known{}, err
+	}
+	h, err := hold[inventory.Reservation](r)
+	if err != nil {
+		return known{}, err
+	}
+	if h.state.Status.Live() { // it was written between the two looks; the book has it by now
+		return known{}, nil
+	}
+	return known{&h.state, r}, nil
+}
+
+// settled waits until everything that was sent up to s is in the journal: what the book says rests on it.
+func (t *stockroom) settled(ctx context.Context, s *sending) error {
+	if s == nil {
+		scope.Note(ctx, t.sequence)
+		return nil
+	}
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.err != nil {
+		return fault.Wrap(s.err, fault.Unavailable, "the stock is being read anew; try again")
+	}
+	scope.Note(ctx, s.sequence)
+	return nil
+}
+
+// fail ends the term: the book holds an event that the journal may not have.
+func (t *stockroom) fail(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lost == nil {
+		t.lost = err
+	}
+	t.end(err)
+}
+
+// expire releases held reservations when their time comes, late rather than never, until ctx ends.
+func (t *stockroom) expire(ctx context.Context) {
+	for ctx.Err() == nil {
+		t.mu.Lock()
+		r, at, ok := t.book.NextExpiry()
+		t.mu.Unlock()
+		wait := time.Duration(-1)
+		if ok {
+			if wait = at.Sub(t.clock.now()); wait <= 0 {
+				if err := t.do(ctx, inventory.Expire{ReservationID: r, At: t.clock.now()}, r); err != nil && ctx.Err() == nil {
+					t.log.Warn().Err(err).Str("reservation_id", string(r)).Msg("a reservation could not be ended; it is tried again")
+					wait = time.Second
+				} else {
+					continue
+				}
+			}
+		}
+		t.sleep(ctx, wait)
+	}
+}
+
+// sleep waits for d, at most a second at a time as the clock may be set; for ever where d is negative; and until the earliest
+// time limit may have changed.
+func (t *stockroom) sleep(ctx context.Context, d time.Duration) {
+	var timer <-chan time.Time
+	if d >= 0 {
+		tm := time.NewTimer(min(d, time.Second))
+		defer tm.Stop()
+		timer = tm.C
+	}
+	select {
+	case <-timer:
+	case <-t.wake:
+	case <-ctx.Done():
+	}
+}
+
+func (t *stockroom) receive(ctx context.Context, r *subjects.ReceiveRequest) (*subjects.Stock, error) {
+	if err := t.do(ctx, inventory.Receive{SKU: r.SKU, Quantity: r.Quantity, Reference: r.Reference, At: t.clock.now()}, ""); err != nil {
+		return nil, err
+	}
+	return t.get(ctx, &subjects.SKURequest{SKU: r.SKU})
+}
+
+func (t *stockroom) adjust(ctx context.Context, r *subjects.AdjustRequest) (*subjects.Stock, error) {
+	if err := t.do(ctx, inventory.Adjust{SKU: r.SKU, Quantity: r.Quantity, Reference: r.Reference, At: t.clock.now()}, ""); err != nil {
+		return nil, err
+	}
+	return t.get(ctx, &subjects.SKURequest{SKU: r.SKU})
+}
+
+func (t *stockroom) get(ctx context.Context, r *subjects.SKURequest) (*subjects.Stock, error) {
+	t.mu.Lock()
+	s, ok := t.book.Stock(r.SKU)
+	sent := t.sent
+	t.mu.Unlock()
+	if err := t.settled(ctx, sent); err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fault.New(fault.NotFound, "there never was any stock of %s", r.SKU).WithField("sku")
+	}
+	out := subjects.Stock(s)
+	return &out, nil
+}
+
+func (t *stockroom) list(ctx context.Context, r *subjects.ListRequest) (*subjects.Stocks, error) {
+	after, err := base64.RawURLEncoding.DecodeString(r.Cursor)
+	if err != nil || (r.Cursor != "" && !id.Valid(string(after), id.MaxChosen)) {
+		return nil, fault.Invalid("cursor", "cursor is not one that a list returned")
+	}
+	out := &subjects.Stocks{Stock: []subjects.Stock{}}
+	t.mu.Lock()
+	skus := t.book.SKUs()
+	first, found := slices.BinarySearch(skus, id.SKU(after))
+	if found {
+		first++
+	}
+	for _, sku := range skus[first:] {
+		if len(out.Stock) == r.Size() {
+			out.NextCursor = base64.RawURLEncoding.EncodeToString([]byte(out.Stock[len(out.Stock)-1].SKU))
+			break
+		}
+		s, _ := t.book.Stock(sku)
+		out.Stock = append(out.Stock, subjects.Stock(s))
+	}
+	sent := t.sent
+	t.mu.Unlock()
+	return out, t.settled(ctx, sent)
+}
+
+func (t *stockroom) reserve(ctx context.Context, r *subjects.ReserveRequest) (*subjects.Reservation, error) {
+	until, err := t.until(r.TTL)
+	if err != nil {
+		return nil, err
+	}
+	return t.reservation(ctx, inventory.Hold{ReservationID: r.ReservationID, Lines: bookLines(r.Lines), ExpiresAt: until, At: t.clock.now()}, r.ReservationID)
+}
+
+func (t *stockroom) extend(ctx context.Context, r *subjects.ReservationRequest) (*subjects.Reservation, error) {
+	if r.TTL == 0 {
+		return nil, fault.Invalid("ttl", "ttl is missing: say how much longer the reservation is to hold")
+	}
+	until, err := t.until(r.TTL)
+	if err != nil {
+		return nil, err
+	}
+	return t.reservation(ctx, inventory.Extend{ReservationID: r.ReservationID, ExpiresAt: until, At: t.clock.now()}, r.ReservationID)
+}
+
+// until turns a time to live into a time; none where there is no limit.
+func (t *stockroom) until(ttl subjects.Duration) (subjects.Time, error) {
+	if ttl == 0 {
+		return subjects.Time{}, nil
+	}
+	if longest := t.live.Duration(configs.InventoryReservationTTL); time.Duration(ttl) > longest {
+		return subjects.Time{}, fault.Invalid("ttl", "ttl may be %s at most on this site", longest)
+	}
+	return t.clock.now().Add(time.Duration(ttl)), nil
+}
+
+func (t *stockroom) commit(ctx context.Context, r *subjects.ReservationRequest) (*subjects.Reservation, error) {
+	return t.reservation(ctx, inventory.Commit{ReservationID: r.ReservationID, At: t.clock.now()}, r.ReservationID)
+}
+
+func (t *stockroom) release(ctx context.Context, r *subjects.ReservationRequest) (*subjects.Reservation, error) {
+	return t.reservation(ctx, inventory.Release{ReservationID: r.ReservationID, At: t.clock.now()}, r.ReservationID)
+}
+
+func (t *stockroom) consume(ctx context.Context, r *subjects.ConsumeRequest) (*subjects.Reservation, error) {
+	return t.reservation(ctx, inventory.Consume{ReservationID: r.ReservationID, ShipmentID: r.ShipmentID, Lines: bookLines(r.Lines), At: t.clock.now()}, r.ReservationID)
+}
+
+func (t *stockroom) endReservation(ctx context.Context, r *subjects.EndRequest) (*subjects.Reservation, error) {
+	return t.reservation(ctx, inventory.End{ReservationID: r.ReservationID, Lines: bookLines(r.Lines), At: t.clock.now()}, r.ReservationID)
+}
+
+// reservation carries out a command and answers the reservation as it is then.
+func (t *stockroom) reservation(ctx context.Context, c inventory.Command, reservation id.Reservation) (*subjects.Reservation, error) {
+	if err := t.do(ctx, c, reservation); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	r, live := t.book.Reservation(reservation)
+	if late, ok := t.ended.get(reservation); ok && !live {
+		r, live = *late.reservation, true
+	}
+	t.mu.Unlock()
+	if !live {
+		stored, err := t.stored(ctx, reservation)
+		if err != nil {
+			return nil, err
+		}
+		if stored.reservation == nil {
+			return nil, fault.New(fault.Aborted, "the reservation changed at this moment; ask again")
+		}
+		r = *stored.reservation
+	}
+	out := &subjects.Reservation{ReservationID: r.ReservationID, Status: subjects.ReservationStatus(r.Status), ExpiresAt: r.ExpiresAt, Lines: make([]subjects.StockLine, len(r.Lines))}
+	for i, l := range r.Lines {
+		out.Lines[i] = subjects.StockLine{SKU: l.SKU, Quantity: l.Quantity}
+	}
+	return out, nil
+}
+
+func bookLines(lines []subjects.StockLine) []inventory.Line {
+	out := make([]inventory.Line, len(lines))
+	for i, l := range lines {
+		out[i] = inventory.Line{SKU: l.SKU, Quantity: l.Quantity}
+	}
+	return out
+}
+
+// recent keeps the last few reservations that ended, the oldest giving way.
+type recent struct {
+	byID  map[id.Reservation]known
+	order []id.Reservation
+	next  int
+}
+
+func newRecent(n int) *recent {
+	return &recent{byID: make(map[id.Reservation]known, n), order: make([]id.Reservation, n)}
+}
+
+func (r *recent) get(reservation id.Reservation) (known, bool) {
+	k, ok := r.byID[reservation]
+	return k, ok
+}
+
+func (r *recent) put(reservation id.Reservation, k known) {
+	if _, ok := r.byID[reservation]; !ok {
+		delete(r.byID, r.order[r.next])
+		r.order[r.next] = reservation
+		r.next = (r.next + 1) % len(r.order)
+	}
+	r.byID[reservation] = k
+}

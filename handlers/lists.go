@@ -1,0 +1,74 @@
+package handlers
+
+import (
+	"context"
+	"time"
+
+	"waybill/internal/fault"
+	"waybill/internal/journal"
+	"waybill/internal/view"
+	"waybill/subjects"
+)
+
+// Lists gives the services the read models, as fresh as what this process has answered: whoever was told of an order finds
+// it in the next list.
+type Lists struct {
+	view    *view.View
+	written func() uint64 // the highest sequence that this process knows to be durable
+}
+
+// NewLists makes Lists. written tells the highest durable sequence that this process knows of.
+func NewLists(v *view.View, written func() uint64) *Lists { return &Lists{v, written} }
+
+// freshness bounds how long a list waits for the read models; a list that is late is better than none.
+const freshness = 500 * time.Millisecond
+
+// fresh returns the view once it has caught up with what this process knows to be durable.
+func (l *Lists) fresh(ctx context.Context) (*view.View, error) {
+	if l.view == nil {
+		return nil, fault.New(fault.Unavailable, "this process has no read models")
+	}
+	waiting, cancel := context.WithTimeout(ctx, freshness)
+	defer cancel()
+	if err := l.view.WaitFor(waiting, l.written()); err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return l.view, nil
+}
+
+// Project applies a batch of the journal to the read models. It is idempotent by sequence: the view keeps its position in the
+// same transaction as its rows.
+func Project(ctx context.Context, v *view.View, batch []journal.Record) error {
+	events := make([]view.Event, 0, len(batch))
+	for _, r := range batch {
+		name, err := subjects.ParseEvent(r.Subject)
+		if err != nil {
+			return err
+		}
+		_, event := r.Event()
+		events = append(events, view.Event{
+			Sequence: r.Sequence, Kind: name.Kind, ID: name.ID, Event: event, EventID: r.ID, Time: r.Time, State: r.State,
+		})
+	}
+	return v.Apply(ctx, events)
+}
+
+// redrive handles one event of the journal again, for a dead letter that is sent once more.
+func redrive(j *journal.Journal, consumer subjects.Durable, handle func(context.Context, journal.Record) error) func(context.Context, *subjects.RedriveRequest) (*subjects.Empty, error) {
+	return func(ctx context.Context, r *subjects.RedriveRequest) (*subjects.Empty, error) {
+		if r.Consumer != consumer {
+			return nil, fault.Invalid("consumer", "the consumer here is %s", consumer)
+		}
+		found, err := j.Range(ctx, r.Sequence, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 || found[0].Sequence != r.Sequence {
+			return nil, fault.New(fault.NotFound, "there is no event %d in the journal", r.Sequence).WithField("sequence")
+		}
+		if err := handle(ctx, found[0]); err != nil {
+			return nil, err
+		}
+		return &subjects.Empty{}, nil
+	}
+}

@@ -1,0 +1,2 @@
+// Package house holds no code: its test keeps the rules of who may import whom.
+package house
