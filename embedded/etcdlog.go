@@ -77,7 +77,8 @@ func (l *etcdLog) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	switch {
 	case e.Level > zapcore.ErrorLevel:
 		level = zerolog.ErrorLevel
-	case usual[e.Message] || l.stopping.Load():
+	case usual[e.Message] || l.stopping.Load() || strings.Contains(e.Message, "cannot campaign at term"),
+		enc.Fields["error"] == "lease not found": // a former life's, which had run out by itself
 		level = zerolog.DebugLevel
 	}
 	l.log.WithLevel(level).Fields(enc.Fields).Msg(e.Message)

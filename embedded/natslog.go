@@ -45,13 +45,23 @@ func (l *natsLog) Errorf(format string, v ...any) {
 		l.clients.Warn().Msg(s)
 		return
 	}
-	l.log.Error().Msg(s)
+	l.log.WithLevel(l.level()).Msg(s)
 	l.remember(s)
+}
+
+// level is that of an error: during the start it becomes the start's own error, and is not said twice.
+func (l *natsLog) level() zerolog.Level {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.keep {
+		return zerolog.DebugLevel
+	}
+	return zerolog.ErrorLevel
 }
 
 func (l *natsLog) Fatalf(format string, v ...any) {
 	s := fmt.Sprintf(format, v...)
-	l.log.Error().Msg(s)
+	l.log.WithLevel(l.level()).Msg(s)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.reason == "" {

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"sync"
@@ -94,7 +95,7 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 		return err
 	}
 	t := &stockroom{
-		Inventory: v, book: inventory.NewBook(), links: make(map[string]journal.Record), ended: newRecent(4096),
+		Inventory: v, book: inventory.NewBook(), links: make(map[inventory.Aggregate]link), ended: newRecent(4096),
 		fence: &journal.Fence{Subject: h.last.Subject, Sequence: h.last.Sequence}, sequence: h.last.Sequence,
 		end: cancel, wake: make(chan struct{}, 1),
 	}
@@ -119,11 +120,11 @@ type stockroom struct {
 
 	mu       sync.Mutex
 	book     *inventory.Book
-	links    map[string]journal.Record // the last event of each live aggregate: id and hash are what the next one names
-	ended    *recent                   // reservations that ended lately, which a load from before may have missed
-	sent     *sending                  // the last event that was sent, nil at first
-	sequence uint64                    // of the last event when the term began
-	lost     error                     // why the book can't be trusted any more
+	links    map[inventory.Aggregate]link // the last event of each live aggregate
+	ended    *recent                      // reservations that ended lately, which a load from before may have missed
+	sent     *sending                     // the last event that was sent, nil at first
+	sequence uint64                       // of the last event when the term began
+	lost     error                        // why the book can't be trusted any more
 }
 
 // sending is an event on its way; done is closed when its fate is known.
@@ -160,7 +161,6 @@ func (t *stockroom) read(ctx context.Context) error {
 		if err := t.book.Apply(e); err != nil {
 			return err
 		}
-		r.Data, r.State = nil, nil
 		t.link(e, r)
 		n++
 		return nil
@@ -174,11 +174,26 @@ func (t *stockroom) read(ctx context.Context) error {
 func (t *stockroom) link(e inventory.Event, r journal.Record) {
 	if a := e.Aggregate(); a.ReservationID != "" {
 		if _, live := t.book.Reservation(a.ReservationID); !live {
-			delete(t.links, r.Subject)
+			delete(t.links, a)
 			return
 		}
 	}
-	t.links[r.Subject] = r
+	t.links[e.Aggregate()] = newLink(r)
+}
+
+// link is what an event says of the one before it on its subject: 32 bytes for each of as many reservations as are live.
+type link struct{ id, hash [16]byte }
+
+func newLink(r journal.Record) (l link) {
+	// Both are 32 hexadecimal digits, as id.NewEvent and journal.Hash make them; anything else breaks the chain, which verify finds.
+	_, _ = hex.Decode(l.id[:], []byte(r.ID[:min(len(r.ID), 32)]))
+	_, _ = hex.Decode(l.hash[:], []byte(r.Hash[:min(len(r.Hash), 32)]))
+	return l
+}
+
+// record is the event as far as the next one has to know it.
+func (l link) record() journal.Record {
+	return journal.Record{ID: hex.EncodeToString(l.id[:]), Hash: hex.EncodeToString(l.hash[:])}
 }
 
 // known is what the journal has of a reservation that the book does not hold.
@@ -233,9 +248,9 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 		return nil, nil, nil, err
 	}
 	subject, kind, key := t.aggregate(e)
-	last, ok := t.links[subject]
-	if !ok {
-		last = stored.last
+	last := stored.last
+	if l, ok := t.links[e.Aggregate()]; ok {
+		last = l.record()
 	}
 	p, err := t.journal.Start(ctx, journal.Entry{
 		Subject: subject, Kind: kind, Event: string(e.Type()), CeSubject: key, Time: t.clock.now(),
@@ -249,7 +264,7 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 		t.end(err)
 	}
 	r := p.Record()
-	r.Data, r.State = nil, nil
+	r.Data, r.State = nil, nil // what is kept of it must not keep its body
 	t.link(e, r)
 	if ended, ok := state.(inventory.Reservation); ok && !ended.Status.Live() {
 		t.ended.put(ended.ReservationID, known{&ended, r})
@@ -391,7 +406,7 @@ func (t *stockroom) get(ctx context.Context, r *subjects.SKURequest) (*subjects.
 
 func (t *stockroom) list(ctx context.Context, r *subjects.ListRequest) (*subjects.Stocks, error) {
 	after, err := base64.RawURLEncoding.DecodeString(r.Cursor)
-	if err != nil || (r.Cursor != "" && !id.Valid(string(after), id.MaxChosen)) {
+	if err != nil || r.Cursor != "" && (!id.Valid(string(after), id.MaxChosen) || base64.RawURLEncoding.EncodeToString(after) != r.Cursor) {
 		return nil, fault.Invalid("cursor", "cursor is not one that a list returned")
 	}
 	out := &subjects.Stocks{Stock: []subjects.Stock{}}
@@ -462,7 +477,9 @@ func (t *stockroom) endReservation(ctx context.Context, r *subjects.EndRequest) 
 
 // reservation carries out a command and answers the reservation as it is then.
 func (t *stockroom) reservation(ctx context.Context, c inventory.Command, reservation id.Reservation) (*subjects.Reservation, error) {
-	if err := t.do(ctx, c, reservation); err != nil {
+	if err := t.do(ctx, c, reservation); fault.CodeOf(err) == fault.NotFound {
+		return nil, fault.New(fault.NotFound, "there is no reservation %s", reservation).WithField("reservation_id")
+	} else if err != nil {
 		return nil, err
 	}
 	t.mu.Lock()

@@ -15,10 +15,14 @@ import (
 type Lists struct {
 	view    *view.View
 	written func() uint64 // the highest sequence that this process knows to be durable
+	hurry   func()        // has the projection apply at once what it would gather for a moment
 }
 
-// NewLists makes Lists. written tells the highest durable sequence that this process knows of.
-func NewLists(v *view.View, written func() uint64) *Lists { return &Lists{v, written} }
+// NewLists makes Lists. written tells the highest durable sequence that this process knows of; hurry has the projection apply
+// at once what it would gather for a moment.
+func NewLists(v *view.View, written func() uint64, hurry func()) *Lists {
+	return &Lists{v, written, hurry}
+}
 
 // freshness bounds how long a list waits for the read models; a list that is late is better than none.
 const freshness = 500 * time.Millisecond
@@ -28,6 +32,7 @@ func (l *Lists) fresh(ctx context.Context) (*view.View, error) {
 	if l.view == nil {
 		return nil, fault.New(fault.Unavailable, "this process has no read models")
 	}
+	l.hurry()
 	waiting, cancel := context.WithTimeout(ctx, freshness)
 	defer cancel()
 	if err := l.view.WaitFor(waiting, l.written()); err != nil && ctx.Err() != nil {

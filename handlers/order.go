@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -109,8 +110,8 @@ func (o *Orders) place(ctx context.Context, r *subjects.PlaceRequest) (*subjects
 		if err != nil {
 			return nil, err
 		}
-		if h.state.Status == order.StatusPending {
-			o.wake(r.OrderID)
+		if s := h.state.Status; s == order.StatusPending || s == order.StatusCancelling {
+			o.wake(r.OrderID) // whoever wanted to carry it on meanwhile has left it to this request
 		}
 		return o.info(ctx, h, payment)
 	}
@@ -180,13 +181,18 @@ func (o *Orders) repeated(ctx context.Context, r *subjects.PlaceRequest, hash st
 }
 
 // await waits until the order leaves pending, or ctx ends; the order as it is then is the answer either way. It is woken by
-// the order's events as they pass through NATS, and reads the journal, so that a lost wake-up costs nothing but time.
+// the order's events as they pass through NATS. Such a signal may be ahead of the event that it tells of, which is still on
+// its way to the store, or be lost; so the journal is read again after growing pauses too.
 func (o *Orders) await(ctx context.Context, h held[order.State]) (held[order.State], error) {
 	changed, stop, err := o.journal.Notify(subjects.Event(o.site, subjects.KindOrder, h.state.OrderID))
 	if err != nil {
 		return h, err
 	}
 	defer stop()
+	const shortest, longest = 2 * time.Millisecond, 250 * time.Millisecond
+	pause := shortest
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
 	for h.state.Status == order.StatusPending {
 		now, err := o.orders.load(ctx, string(h.state.OrderID))
 		if err != nil {
@@ -197,9 +203,13 @@ func (o *Orders) await(ctx context.Context, h held[order.State]) (held[order.Sta
 		}
 		select {
 		case <-changed:
+			pause = shortest
+		case <-timer.C:
+			pause = min(2*pause, longest)
 		case <-ctx.Done():
 			return h, nil
 		}
+		timer.Reset(pause)
 	}
 	return h, nil
 }

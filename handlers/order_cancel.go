@@ -43,7 +43,7 @@ func (o *Orders) cancel(ctx context.Context, r *subjects.CancelRequest) (*subjec
 			return nil, err
 		}
 	}
-	if h.state.Status == order.StatusFulfilling {
+	if s := h.state.Status; s != order.StatusCancelling && s != order.StatusCancelled {
 		// What its shipments have done meanwhile did not move an order that was cancelling.
 		if err := o.progress(work, r.OrderID); err != nil {
 			o.wake(r.OrderID)

@@ -227,6 +227,9 @@ func (p *Payments) capture(ctx context.Context, r *subjects.CaptureRequest) (*su
 	h, err := p.payments.command(ctx, string(r.PaymentID), func(held[payment.State]) payment.Command {
 		return payment.CaptureIntent{CaptureID: r.CaptureID, Amount: r.Amount, DueAt: p.due(), At: p.clock.now()}
 	})
+	if fault.CodeOf(err) == fault.NotFound {
+		return nil, noPayment(r.PaymentID)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -290,6 +293,9 @@ func (p *Payments) voidNow(ctx context.Context, pay id.Payment) (held[payment.St
 	h, err := p.payments.command(ctx, string(pay), func(held[payment.State]) payment.Command {
 		return payment.VoidIntent{DueAt: p.due(), At: p.clock.now()}
 	})
+	if fault.CodeOf(err) == fault.NotFound {
+		return h, noPayment(pay)
+	}
 	if err != nil || h.state.Status == payment.StatusVoided {
 		return h, err
 	}

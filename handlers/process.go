@@ -132,6 +132,13 @@ func (o *Orders) progress(ctx context.Context, order_ id.Order) error {
 		if err != nil || !h.exists() {
 			return err
 		}
+		if h.state.Status == order.StatusCancelling {
+			// Goods may have left while it was being cancelled: that is decided first, lest what they say be heard by nobody.
+			if _, err := o.finishCancel(ctx, h); err != nil {
+				return err
+			}
+			continue
+		}
 		c, err := o.next(ctx, h.state)
 		if err != nil || c == nil {
 			return err
@@ -226,6 +233,7 @@ const (
 	processWorkers = 16
 	processBatch   = 10_000
 	processTimeout = 30 * time.Second
+	roundInterval  = 200 * time.Millisecond // the least time between two looks at the work list
 )
 
 // Run works until ctx ends, and returns when all that it began has ended.
@@ -241,23 +249,47 @@ func (p *Process) Run(ctx context.Context) {
 		}
 		running.Go(func() {
 			defer func() { <-places }()
-			ctx, cancel := context.WithTimeout(ctx, processTimeout)
+			ctx, cancel := context.WithTimeout(ctx, p.patience())
 			defer cancel()
 			f(scope.With(ctx, &scope.Scope{Cause: "process"}))
 		})
 	}
 	for ctx.Err() == nil {
-		wait := p.round(ctx, start)
-		timer := time.NewTimer(wait)
+		began := time.Now()
+		p.idle(ctx, start, p.round(ctx, start))
+		// Every order that comes in changes the list for a moment: it is not read anew for each.
+		if rest := roundInterval - time.Since(began); rest > 0 {
+			p.idle(ctx, start, rest)
+		}
+	}
+}
+
+// idle waits for d, or until the work list has changed, and takes up at once what wake names meanwhile.
+func (p *Process) idle(ctx context.Context, start func(func(context.Context)), d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	changed := p.view.DueChanged()
+	if d <= roundInterval {
+		changed = nil
+	}
+	for {
 		select {
 		case o := <-p.soon:
 			start(func(ctx context.Context) { p.carry(ctx, o) })
-		case <-p.view.DueChanged():
+		case <-changed:
+			return
 		case <-timer.C:
+			return
 		case <-ctx.Done():
+			return
 		}
-		timer.Stop()
 	}
+}
+
+// patience bounds one piece of work. It has room for two questions to the gateway and not for much more: where the process that
+// was asked is stuck, the next try may find another one.
+func (p *Process) patience() time.Duration {
+	return min(processTimeout, 2*p.live.Duration(configs.PaymentGatewayTimeout)+time.Second)
 }
 
 // round starts the work on everything that is due, and returns how long there is nothing to do.

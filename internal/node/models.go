@@ -23,9 +23,9 @@ type models struct {
 	journal *journal.Journal
 	nc      *nats.Conn
 	log     zerolog.Logger
-	fail    func(error)
 	cancel  context.CancelFunc
 	running sync.WaitGroup
+	wanted  chan struct{} // holds one wish for a list
 
 	mu      sync.Mutex
 	target  uint64             // the journal's last sequence at the start, or when a rebuild was asked for
@@ -45,7 +45,7 @@ func (n *Node) follow(v *view.View) (*models, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // ended by stop
-	m := &models{view: v, journal: j, nc: nc, log: n.log, fail: n.fail, cancel: cancel}
+	m := &models{view: v, journal: j, nc: nc, log: n.log, cancel: cancel, wanted: make(chan struct{}, 1)}
 	asking, done := context.WithTimeout(ctx, 10*time.Second)
 	defer done()
 	if m.target, err = j.Last(asking); err != nil {
@@ -121,8 +121,34 @@ func (m *models) read(ctx context.Context) error {
 				m.log.Error().Uint64("sequence", r.Sequence).Str("reason", r.Malformed).Msg("an event can't be read; run waybill verify")
 			}
 		}
-		return handlers.Project(ctx, m.view, batch)
+		if err := handlers.Project(ctx, m.view, batch); err != nil {
+			return err
+		}
+		m.gather(ctx)
+		return nil
 	})
+}
+
+// gatherTime is how long events are gathered before they are applied together, while nobody asks for a list: one transaction
+// for many, and one row for what happened to an aggregate meanwhile.
+const gatherTime = 25 * time.Millisecond
+
+func (m *models) gather(ctx context.Context) {
+	timer := time.NewTimer(gatherTime)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-m.wanted:
+	case <-ctx.Done():
+	}
+}
+
+// hurry ends the gathering: somebody wants a list.
+func (m *models) hurry() {
+	select {
+	case m.wanted <- struct{}{}:
+	default:
+	}
 }
 
 // seal runs the sealer until ctx ends.

@@ -317,11 +317,12 @@ func (n *Node) durability(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n.onStop("barrier connection", func(context.Context) error { nc.Close(); return nil })
 		b, err := newRemoteBarrier(rpc.NewCaller(nc, c.Site), strict)
 		if err != nil {
+			nc.Close()
 			return err
 		}
+		n.onStop("barrier", func(context.Context) error { b.close(); nc.Close(); return nil })
 		n.barrier = b
 	}
 	if err := n.streams(ctx); err != nil {
@@ -347,7 +348,7 @@ func (n *Node) readModels(ctx context.Context) error {
 	}
 	n.models = m
 	n.onStop("projection", func(context.Context) error { m.stop(); return nil })
-	n.lists = handlers.NewLists(v, n.barrier.Durable)
+	n.lists = handlers.NewLists(v, n.barrier.Durable, m.hurry)
 	return nil
 }
 

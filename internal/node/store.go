@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -165,28 +166,75 @@ type barrier interface {
 	Err() error
 }
 
-// remoteBarrier asks the process that holds the store. Waits of this process that come together share one question.
+// remoteBarrier asks the process that holds the store. Waits of this process that come together share one question. While
+// nobody answers, it asks by itself now and then: the node is not ready until somebody does.
 type remoteBarrier struct {
 	calls  *rpc.Caller
 	local  *embedded.Barrier // fast: keeps the sequences
 	strict bool
 	rounds *rounds
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu  sync.Mutex
+	err error // of the last question; nil once somebody has answered
 }
+
+const probeInterval = time.Second
 
 func newRemoteBarrier(calls *rpc.Caller, strict bool) (*remoteBarrier, error) {
 	local, err := embedded.NewBarrier("", false)
 	if err != nil {
 		return nil, err
 	}
-	b := &remoteBarrier{calls: calls, local: local, strict: strict}
+	ctx, cancel := context.WithCancel(context.Background()) // ended by close
+	b := &remoteBarrier{calls: calls, local: local, strict: strict, cancel: cancel, done: make(chan struct{})}
 	b.rounds = newRounds(b.ask)
+	if !strict {
+		close(b.done)
+		return b, nil
+	}
+	if err := b.Sync(ctx); err != nil {
+		b.err = err
+	}
+	go b.probe(ctx)
 	return b, nil
 }
 
-func (b *remoteBarrier) ask(ctx context.Context, sequence uint64) error {
+// probe asks until somebody answers, and again after each failure.
+func (b *remoteBarrier) probe(ctx context.Context) {
+	defer close(b.done)
+	tick := time.NewTicker(probeInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if b.Err() != nil {
+				_ = b.Sync(ctx) // keeps its own error
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (b *remoteBarrier) close() {
+	b.cancel()
+	<-b.done
+}
+
+func (b *remoteBarrier) ask(ctx context.Context, sequence uint64) (err error) {
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			return // the caller's time ran out: that says nothing of the store
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.err = err
+	}()
 	answer, err := rpc.Call(ctx, b.calls, subjects.JournalSync, &subjects.SyncRequest{Sequence: sequence})
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "the process that holds the store does not say that it is durable; ask again with the same id")
+		return fault.Wrap(err, fault.Unavailable, "no process of this site says that the store is durable: start the one that holds it, or run with --durability fast")
 	}
 	if !answer.Strict {
 		return fault.New(fault.Unavailable, "the process that holds the store runs fast, this one strict: run both the same way")
@@ -209,8 +257,7 @@ func (b *remoteBarrier) Sync(ctx context.Context) error {
 	if !b.strict {
 		return nil
 	}
-	_, err := rpc.Call(ctx, b.calls, subjects.JournalSync, &subjects.SyncRequest{})
-	return err
+	return b.ask(ctx, 0)
 }
 
 func (b *remoteBarrier) Durable() uint64 { return b.local.Durable() }
@@ -222,7 +269,12 @@ func (b *remoteBarrier) Note(sequence uint64) {
 }
 
 func (b *remoteBarrier) Strict() bool { return b.strict }
-func (b *remoteBarrier) Err() error   { return nil }
+
+func (b *remoteBarrier) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
+}
 
 // rounds lets those who wait together ask once: one asks for the highest sequence of its round, the others wait for it, and
 // who comes while a question is under way is in the next round.

@@ -90,7 +90,7 @@ func (g *Gateway) Name() string { return "sandbox" }
 // Errors: unavailable and deadline_exceeded, after which only Query knows.
 func (g *Gateway) Authorize(ctx context.Context, r paygate.AuthorizeRequest) (paygate.AuthorizeResult, error) {
 	if r.Token == TokenUnavailable {
-		return paygate.AuthorizeResult{}, fault.New(fault.Unavailable, "the sandbox gateway is away, as %s asks for", TokenUnavailable)
+		return paygate.AuthorizeResult{}, fault.New(fault.Unavailable, "the sandbox gateway is away, as the test token asks for")
 	}
 	if r.Token == TokenSlow {
 		if err := wait(ctx, slowness); err != nil {
@@ -105,7 +105,7 @@ func (g *Gateway) Authorize(ctx context.Context, r paygate.AuthorizeRequest) (pa
 		if err := wait(ctx, silence); err != nil {
 			return paygate.AuthorizeResult{}, err
 		}
-		return paygate.AuthorizeResult{}, fault.New(fault.DeadlineExceeded, "the sandbox gateway keeps silent, as %s asks for", TokenTimeout)
+		return paygate.AuthorizeResult{}, fault.New(fault.DeadlineExceeded, "the sandbox gateway keeps silent, as the test token asks for")
 	}
 	result := paygate.AuthorizeResult{Outcome: after.outcome, DeclineCode: after.code}
 	if after.outcome == paygate.OutcomeActionRequired {

@@ -19,7 +19,7 @@ type Event struct {
 	ID       string         // the aggregate's id
 	Event    string         // the event's name; the view goes by the state alone
 	EventID  string         // the event's ce-id
-	Time     timestamp.Time // when it happened; unused where the state has created_at
+	Time     timestamp.Time // when it happened; the lists go by the state's own times
 	State    jsontext.Value // the whole aggregate after the event; not kept beyond Apply
 }
 

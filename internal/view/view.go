@@ -5,7 +5,6 @@ package view
 
 import (
 	"context"
-	"errors"
 	"sync"
 
 	"github.com/rs/zerolog"
@@ -192,9 +191,4 @@ func (p *progress) wake() {
 		close(p.moved)
 		p.moved = nil
 	}
-}
-
-// isContext reports whether err is the end of a context rather than a fault of the file.
-func isContext(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

@@ -60,23 +60,33 @@ func (w *world) order(life int) {
 	var lines []string
 	for i := range 1 + n%3 {
 		sku, name, _ := strings.Cut(goods[(n+3*i)%len(goods)], "|")
-		lines = append(lines, fmt.Sprintf(`{"sku":%q,"name":%q,"quantity":2,"unit_price":{"amount":450,"currency":"EUR"},"tax_rate_bp":1900,"total":{"amount":900,"currency":"EUR"}}`, sku, name))
+		lines = append(lines, fmt.Sprintf(`{"sku":%q,"name":%q,"quantity":2,"unit_price":{"amount":450,"currency":"EUR"}`+
+			`,"tax_rate_bp":1900,"total":{"amount":900,"currency":"EUR"}}`, sku, name))
 	}
 	sealed := strings.Repeat("QUJD", 40)
 	order := func(event, status, due string) {
-		w.add(subjects.KindOrder, id, event, `{"order_id":%q,"status":%q,"customer_id":%q,"lines":[%s],"subtotal":{"amount":900,"currency":"EUR"},"tax":{"amount":171,"currency":"EUR"},"total":{"amount":1071,"currency":"EUR"},"fulfilment":"ship","payment_method":"card","sealed":%q,"request_hash":"%064x","payment_id":"%s-pay","reservation_id":"%s-res","created_at":%q,"updated_at":%q%s}`,
+		w.add(subjects.KindOrder, id, event, `{"order_id":%q,"status":%q,"customer_id":%q,"lines":[%s]`+
+			`,"subtotal":{"amount":900,"currency":"EUR"},"tax":{"amount":171,"currency":"EUR"},"total":{"amount":1071,"currency":"EUR"}`+
+			`,"fulfilment":"ship","payment_method":"card"`+
+			`,"sealed":%q,"request_hash":"%064x","payment_id":"%s-pay","reservation_id":"%s-res"`+
+			`,"created_at":%q,"updated_at":%q%s}`,
 			id, status, customer, strings.Join(lines, ","), sealed, n, id, id, created.String(), timestamp.Of(w.clock).String(), due)
 	}
 	payment := func(event, status, due string) {
-		w.add(subjects.KindPayment, id+"-pay", event, `{"payment_id":"%s-pay","order_id":%q,"method":"card","status":%q,"amount":{"amount":1071,"currency":"EUR"},"authorized":{"amount":1071,"currency":"EUR"},"captured":{"amount":0,"currency":"EUR"},"token_hint":"k_ok","captures":[],"created_at":%q,"updated_at":%q%s}`,
+		w.add(subjects.KindPayment, id+"-pay", event, `{"payment_id":"%s-pay","order_id":%q,"method":"card","status":%q`+
+			`,"amount":{"amount":1071,"currency":"EUR"},"authorized":{"amount":1071,"currency":"EUR"}`+
+			`,"captured":{"amount":0,"currency":"EUR"},"token_hint":"k_ok","captures":[]`+
+			`,"created_at":%q,"updated_at":%q%s}`,
 			id, id, status, created.String(), timestamp.Of(w.clock).String(), due)
 	}
 	shipment := func(event, status string) {
-		w.add(subjects.KindShipment, id+"-s1", event, `{"shipment_id":"%s-s1","order_id":%q,"status":%q,"lines":[{"sku":"espresso","quantity":2}],"carrier":"post","tracking":"","updated_at":%q}`,
+		w.add(subjects.KindShipment, id+"-s1", event, `{"shipment_id":"%s-s1","order_id":%q,"status":%q,"lines":[{"sku":"espresso","quantity":2}]`+
+			`,"carrier":"post","tracking":"","updated_at":%q}`,
 			id, id, status, timestamp.Of(w.clock).String())
 	}
 	notification := func(name, event, status, due string) {
-		w.add(subjects.KindNotification, id+"-"+name, event, `{"notification_id":"%s-%s","order_id":%q,"event":%q,"status":%q,"tries":1,"body":%q%s}`, id, name, id, name, status, strings.Repeat("text ", 30), due)
+		w.add(subjects.KindNotification, id+"-"+name, event, `{"notification_id":"%s-%s","order_id":%q,"event":%q,"status":%q`+
+			`,"tries":1,"body":%q%s}`, id, name, id, name, status, strings.Repeat("text ", 30), due)
 	}
 	due := fmt.Sprintf(`,"due_at":%q`, timestamp.Of(w.clock.Add(30*time.Second)).String())
 	if life == lastStates {
