@@ -76,6 +76,14 @@ type answer[Res any] struct {
 	err error
 }
 
+// String tells the answer in a test's complaint.
+func (a answer[Res]) String() string {
+	if a.err != nil {
+		return "the error " + a.err.Error()
+	}
+	return fmt.Sprintf("%+v", *a.res)
+}
+
 // begin calls beside the test; the answer comes on the channel, at the latest after d.
 func begin[Req, Res any](c *dialed, d time.Duration, e subjects.Endpoint[Req, Res], r Req) <-chan answer[Res] {
 	out := make(chan answer[Res], 1)
@@ -102,7 +110,7 @@ func until(d time.Duration, f func() error) error {
 func becomes(t testing.TB, c *dialed, o id.Order, statuses ...subjects.OrderStatus) *subjects.OrderInfo {
 	t.Helper()
 	var info *subjects.OrderInfo
-	err := until(15*time.Second, func() (err error) {
+	err := until(30*time.Second, func() (err error) {
 		if info, err = ask(c, 5*time.Second, subjects.OrderGet, subjects.GetOrderRequest{OrderID: o}); err != nil {
 			return err
 		}
@@ -216,13 +224,16 @@ func (g *gates) set(t testing.TB, point string) *trap {
 	g.mu.Lock()
 	g.traps = append(g.traps, mine)
 	g.mu.Unlock()
-	t.Cleanup(func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.traps = slices.DeleteFunc(g.traps, func(other *trap) bool { return other == mine })
-		mine.release()
-	})
+	t.Cleanup(func() { g.take(mine) })
 	return mine
+}
+
+// take takes a trap away, and lets go whom it caught.
+func (g *gates) take(tr *trap) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.traps = slices.DeleteFunc(g.traps, func(other *trap) bool { return other == tr })
+	tr.release()
 }
 
 // wait returns once somebody is caught.

@@ -42,6 +42,8 @@ type Options struct {
 	Hook  func(point string)
 	// Channel is how customers are reached; nil is the log.
 	Channel handlers.Channel
+	// TuneMemory has the node set the collector of its process, for a process that runs nothing else.
+	TuneMemory bool
 }
 
 // Endpoints is where a node listens: the content of DATA/endpoints.json.
@@ -331,6 +333,9 @@ func (n *Node) durability(ctx context.Context) error {
 	n.space = newSpace(c.Data, n.live, n.log)
 	n.onStop("space", func(context.Context) error { n.space.stop(); return nil })
 	var err error
+	if n.opts.TuneMemory {
+		n.tuneMemory()
+	}
 	n.hashKey, err = hkdf.Key(sha256.New, n.store.master[:], nil, "waybill request hashes "+string(c.Site), 32)
 	return err
 }

@@ -90,6 +90,32 @@ func TestCancel(t *testing.T) {
 				Told:    []string{"order.confirmed delivered", "order.cancelled delivered"},
 			})
 		},
+		"voided by hand": func(t *testing.T, s *site, o id.Order, sku id.SKU) {
+			s.place(t, card(o, "tok_ok", line(sku, 2)), "confirmed")
+			sh := s.shipment(t, o, 1)
+			s.ship(t, subjects.ShippingBook, sh)
+			call(t, s.c, subjects.PaymentVoid, subjects.PaymentRequest{PaymentID: id.PaymentOf(o)})
+			s.reaches(t, o, "needs_action")
+			refused(t, s.c, subjects.ShippingDispatch, subjects.ShipmentRequest{ShipmentID: sh}, subjects.FailedPrecondition, "")
+			s.cancel(t, o)
+			s.end(t, o, sku, tale{
+				Status: "cancelled", Reason: "cancelled", Payment: "voided", OnHand: 10, Shipments: []string{"s1 cancelled"},
+				History: list(confirmed, "shipment.booked", "payment.voiding", "payment.voided", "order.needs_action", cancelled, "shipment.cancelled", "order.cancelled"),
+				Ledger:  []string{authorized, voided}, Told: []string{"order.confirmed delivered", "order.cancelled delivered", "order.needs_action delivered"},
+			})
+		},
+		"taken payment id": func(t *testing.T, s *site, o id.Order, sku id.SKU) {
+			call(t, s.c, subjects.PaymentAuthorize, subjects.AuthorizeRequest{
+				PaymentID: id.PaymentOf(o), OrderID: "somebody-elses", Amount: subjects.Money{Amount: 1, Currency: "EUR"}, Method: subjects.Card, Token: "tok_ok",
+			})
+			if got := s.place(t, card(o, "tok_ok", line(sku, 2)), "rejected"); got.Reason.Code != "payment_declined" {
+				t.Errorf("the reason is %s", text(t, got.Reason))
+			}
+			stock := call(t, s.c, subjects.InventoryGet, subjects.SKURequest{SKU: sku})
+			if ledger := s.ledger(t, id.PaymentOf(o)); stock.Reserved != 0 || len(ledger) != 1 || ledger[0] != "authorize approved 0.01 EUR" {
+				t.Errorf("stock %+v, ledger %q", *stock, ledger)
+			}
+		},
 		"too late": func(t *testing.T, s *site, o id.Order, sku id.SKU) {
 			s.place(t, card(o, "tok_ok", line(sku, 2)), "confirmed")
 			sh := s.dispatch(t, o)
@@ -112,6 +138,7 @@ func TestCancel(t *testing.T) {
 
 // The stories here hold up a dispatch, so they come one after another.
 func TestCancelWhileLeaving(t *testing.T) {
+	t.Parallel()
 	gate := newGate()
 	s := open(t, nodetest.WithHook(gate.hook))
 	for name, story := range map[string]story{

@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,15 +18,21 @@ import (
 	"waybill/client"
 	"waybill/internal/id"
 	"waybill/internal/nodetest"
+	"waybill/internal/verify"
 	"waybill/subjects"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// etcd's and gRPC's packages start these once per process and never end them.
-		goleak.IgnoreTopFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
-		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
-	)
+	if child, code := beChild(); child {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m, lasting...)
+}
+
+// lasting are goroutines that etcd's and gRPC's packages start once per process and never end.
+var lasting = []goleak.Option{
+	goleak.IgnoreTopFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
+	goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
 }
 
 func within(t testing.TB) context.Context {
@@ -111,6 +118,9 @@ type site struct {
 	c     *client.Client
 	plain *nats.Conn // of somebody without our client and without credentials
 
+	stopped   bool // before its test's end
+	discarded bool // a dead letter was thrown away: nobody can tell any more that it was written
+
 	mu   sync.Mutex
 	ends []ending
 }
@@ -122,7 +132,7 @@ type ending struct {
 	tale  tale
 }
 
-// open starts a node. When the test ends, each of its orders must still be as it was told to end.
+// open starts a node. When the test ends, each of its orders must still be as it was told to end, and the whole journal sound.
 func open(t testing.TB, options ...nodetest.Option) *site {
 	t.Helper()
 	n := nodetest.Start(t, options...)
@@ -136,7 +146,30 @@ func open(t testing.TB, options ...nodetest.Option) *site {
 	return s
 }
 
+// Stop ends the node within the test.
+func (s *site) Stop() {
+	s.stopped = true
+	s.Node.Stop()
+}
+
 func (s *site) still(t testing.TB) {
+	if s.stopped {
+		return
+	}
+	src, err := source(&dialed{Client: s.c, nc: s.plain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.discarded {
+		src.DeadLetters = nil
+	}
+	report, err := verify.Run(within(t), src, nil)
+	if err != nil {
+		t.Fatalf("the journal could not be verified: %v", err)
+	}
+	for _, v := range report.Violations {
+		t.Errorf("the journal is not sound: %s", text(t, v))
+	}
 	for _, e := range s.ends {
 		if is := s.tale(t, e.order, e.sku); text(t, is) != text(t, e.tale) {
 			t.Errorf("the order %s went on after its end\nit is   %s\nit was  %s", e.order, text(t, is), text(t, e.tale))

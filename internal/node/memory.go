@@ -1,0 +1,72 @@
+package node
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// memory keeps the process of a site small without making the collector work for nothing: while the heap is small garbage may
+// pile up to the budget, as it grows the collector runs sooner, and at rest what is free goes back to the system. It is for a
+// process that runs one node: the collector is the process's.
+type memory struct {
+	durable func() uint64 // moves while there is work
+	quit    chan struct{}
+	done    chan struct{}
+}
+
+const (
+	memoryBudget   = 150 << 20 // of the heap with its garbage, as long as what lives leaves room in it
+	memoryInterval = 2 * time.Second
+	leastPercent   = 40 // the collector's CPU grows as this falls
+	mostPercent    = 400
+	restTicks      = 5 // so many intervals without work are rest
+)
+
+// tuneMemory begins, unless the operator has said by GOGC or GOMEMLIMIT how it is to be.
+func (n *Node) tuneMemory() {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	m := &memory{durable: n.barrier.Durable, quit: make(chan struct{}), done: make(chan struct{})}
+	before := debug.SetGCPercent(mostPercent)
+	go m.run()
+	n.onStop("memory", func(context.Context) error {
+		close(m.quit)
+		<-m.done
+		debug.SetGCPercent(before)
+		return nil
+	})
+}
+
+func (m *memory) run() {
+	defer close(m.done)
+	tick := time.NewTicker(memoryInterval)
+	defer tick.Stop()
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	last, still := m.durable(), 0
+	for {
+		select {
+		case <-tick.C:
+		case <-m.quit:
+			return
+		}
+		metrics.Read(live)
+		debug.SetGCPercent(percent(live[0].Value.Uint64()))
+		if now := m.durable(); now != last {
+			last, still = now, 0
+		} else if still++; still == restTicks {
+			debug.FreeOSMemory()
+		}
+	}
+}
+
+// percent is how much garbage may come to what lives before it is collected.
+func percent(live uint64) int {
+	if live == 0 || live >= memoryBudget {
+		return leastPercent
+	}
+	return int(min(max((memoryBudget-live)*100/live, leastPercent), mostPercent))
+}
