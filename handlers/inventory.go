@@ -95,7 +95,7 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 		return err
 	}
 	t := &stockroom{
-		Inventory: v, book: inventory.NewBook(), links: make(map[inventory.Aggregate]link), ended: newRecent(4096),
+		Inventory: v, book: inventory.NewBook(), stock: make(map[id.SKU]link), lately: newRecent(4096),
 		fence: &journal.Fence{Subject: h.last.Subject, Sequence: h.last.Sequence}, sequence: h.last.Sequence,
 		end: cancel, wake: make(chan struct{}, 1),
 	}
@@ -120,11 +120,11 @@ type stockroom struct {
 
 	mu       sync.Mutex
 	book     *inventory.Book
-	links    map[inventory.Aggregate]link // the last event of each live aggregate
-	ended    *recent                      // reservations that ended lately, which a load from before may have missed
-	sent     *sending                     // the last event that was sent, nil at first
-	sequence uint64                       // of the last event when the term began
-	lost     error                        // why the book can't be trusted any more
+	stock    map[id.SKU]link // the last event of each SKU
+	lately   *recent         // the last events of reservations, which a load from before may have missed
+	sent     *sending        // the last event that was sent, nil at first
+	sequence uint64          // of the last event when the term began
+	lost     error           // why the book can't be trusted any more
 }
 
 // sending is an event on its way; done is closed when its fate is known.
@@ -170,18 +170,15 @@ func (t *stockroom) read(ctx context.Context) error {
 	return err
 }
 
-// link remembers the last event of an aggregate that is still live.
+// link remembers what the next event of the same aggregate has to name. A reservation's is loaded when it is needed: there are
+// as many as there are open orders, and few have a next event at any moment.
 func (t *stockroom) link(e inventory.Event, r journal.Record) {
-	if a := e.Aggregate(); a.ReservationID != "" {
-		if _, live := t.book.Reservation(a.ReservationID); !live {
-			delete(t.links, a)
-			return
-		}
+	if sku := e.Aggregate().SKU; sku != "" {
+		t.stock[sku] = newLink(r)
 	}
-	t.links[e.Aggregate()] = newLink(r)
 }
 
-// link is what an event says of the one before it on its subject: 32 bytes for each of as many reservations as are live.
+// link is what an event says of the one before it on its subject.
 type link struct{ id, hash [16]byte }
 
 func newLink(r journal.Record) (l link) {
@@ -196,10 +193,11 @@ func (l link) record() journal.Record {
 	return journal.Record{ID: hex.EncodeToString(l.id[:]), Hash: hex.EncodeToString(l.hash[:])}
 }
 
-// known is what the journal has of a reservation that the book does not hold.
+// known is what the journal has of a reservation: its last event, and its state where it has ended and the book does not hold
+// it any more.
 type known struct {
-	reservation *inventory.Reservation
-	last        journal.Record
+	last  journal.Record
+	ended *inventory.Reservation
 }
 
 // do decides a command and writes its event. reservation is the one it is about; empty for stock. When it returns without
@@ -236,10 +234,10 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 	if t.lost != nil {
 		return nil, nil, nil, fault.Wrap(t.lost, fault.Unavailable, "the stock is being read anew; try again")
 	}
-	if late, ok := t.ended.get(reservation); ok {
+	if late, ok := t.lately.get(reservation); ok {
 		stored = late
 	}
-	e, err := t.book.Decide(c, stored.reservation)
+	e, err := t.book.Decide(c, stored.ended)
 	if err != nil || e == nil {
 		return nil, nil, t.sent, err
 	}
@@ -249,7 +247,7 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 	}
 	subject, kind, key := t.aggregate(e)
 	last := stored.last
-	if l, ok := t.links[e.Aggregate()]; ok {
+	if l, ok := t.stock[e.Aggregate().SKU]; ok {
 		last = l.record()
 	}
 	p, err := t.journal.Start(ctx, journal.Entry{
@@ -266,8 +264,12 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 	r := p.Record()
 	r.Data, r.State = nil, nil // what is kept of it must not keep its body
 	t.link(e, r)
-	if ended, ok := state.(inventory.Reservation); ok && !ended.Status.Live() {
-		t.ended.put(ended.ReservationID, known{&ended, r})
+	if now, ok := state.(inventory.Reservation); ok {
+		k := known{last: r}
+		if !now.Status.Live() {
+			k.ended = &now
+		}
+		t.lately.put(now.ReservationID, k)
 	}
 	t.sent = &sending{done: make(chan struct{})}
 	select {
@@ -285,15 +287,9 @@ func (t *stockroom) aggregate(e inventory.Event) (subject string, kind subjects.
 	return subjects.Event(t.site, subjects.KindStock, sku), subjects.KindStock, string(sku)
 }
 
-// stored loads a reservation that the book does not hold: one that has ended, or that never was.
+// stored loads what the journal has of a reservation.
 func (t *stockroom) stored(ctx context.Context, reservation id.Reservation) (known, error) {
 	if reservation == "" {
-		return known{}, nil
-	}
-	t.mu.Lock()
-	_, live := t.book.Reservation(reservation)
-	t.mu.Unlock()
-	if live {
 		return known{}, nil
 	}
 	r, ok, err := t.journal.Load(ctx, subjects.Event(t.site, subjects.KindReservation, reservation))
@@ -304,10 +300,12 @@ func (t *stockroom) stored(ctx context.Context, reservation id.Reservation) (kno
 	if err != nil {
 		return known{}, err
 	}
-	if h.state.Status.Live() { // it was written between the two looks; the book has it by now
-		return known{}, nil
+	k := known{last: r}
+	k.last.Data, k.last.State = nil, nil
+	if !h.state.Status.Live() {
+		k.ended = &h.state
 	}
-	return known{&h.state, r}, nil
+	return k, nil
 }
 
 // settled waits until everything that was sent up to s is in the journal: what the book says rests on it.
@@ -484,8 +482,8 @@ func (t *stockroom) reservation(ctx context.Context, c inventory.Command, reserv
 	}
 	t.mu.Lock()
 	r, live := t.book.Reservation(reservation)
-	if late, ok := t.ended.get(reservation); ok && !live {
-		r, live = *late.reservation, true
+	if late, ok := t.lately.get(reservation); ok && !live {
+		r, live = *late.ended, true
 	}
 	t.mu.Unlock()
 	if !live {
@@ -493,10 +491,10 @@ func (t *stockroom) reservation(ctx context.Context, c inventory.Command, reserv
 		if err != nil {
 			return nil, err
 		}
-		if stored.reservation == nil {
+		if stored.ended == nil {
 			return nil, fault.New(fault.Aborted, "the reservation changed at this moment; ask again")
 		}
-		r = *stored.reservation
+		r = *stored.ended
 	}
 	out := &subjects.Reservation{ReservationID: r.ReservationID, Status: subjects.ReservationStatus(r.Status), ExpiresAt: r.ExpiresAt, Lines: make([]subjects.StockLine, len(r.Lines))}
 	for i, l := range r.Lines {
@@ -513,7 +511,7 @@ func bookLines(lines []subjects.StockLine) []inventory.Line {
 	return out
 }
 
-// recent keeps the last few reservations that ended, the oldest giving way.
+// recent keeps the last events of a few reservations, the oldest giving way: more of them than can be on their way at once.
 type recent struct {
 	byID  map[id.Reservation]known
 	order []id.Reservation

@@ -6,6 +6,7 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/journal"
+	"waybill/internal/scope"
 	"waybill/internal/view"
 	"waybill/subjects"
 )
@@ -37,6 +38,9 @@ func (l *Lists) fresh(ctx context.Context) (*view.View, error) {
 	defer cancel()
 	if err := l.view.WaitFor(waiting, l.written()); err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if at, _, err := l.view.Position(ctx); err == nil {
+		scope.Note(ctx, at)
 	}
 	return l.view, nil
 }

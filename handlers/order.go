@@ -105,8 +105,11 @@ func (o *Orders) place(ctx context.Context, r *subjects.PlaceRequest) (*subjects
 				return o.repeated(ctx, r, hash)
 			}
 		}
-		h, payment, err := o.placeOnce(work, r, hash)
+		h, payment, placed, err := o.placeOnce(work, r, hash)
 		end()
+		if err == nil && !placed {
+			h, err = o.repeat(work, h, hash) // not in its turn: the background process may have to carry the order on meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -117,42 +120,37 @@ func (o *Orders) place(ctx context.Context, r *subjects.PlaceRequest) (*subjects
 	}
 }
 
-// placeOnce runs while no other request of this process works on the same order.
-func (o *Orders) placeOnce(ctx context.Context, r *subjects.PlaceRequest, hash string) (held[order.State], *subjects.PaymentInfo, error) {
-	none := held[order.State]{}
-	h, err := o.orders.load(ctx, string(r.OrderID))
-	if err != nil {
-		return none, nil, err
-	}
-	if h.exists() {
-		h, err = o.repeat(ctx, h, hash)
-		return h, nil, err
+// placeOnce runs while no other request of this process works on the same order. placed is false where the order is there
+// already.
+func (o *Orders) placeOnce(ctx context.Context, r *subjects.PlaceRequest, hash string) (h held[order.State], info *subjects.PaymentInfo, placed bool, err error) {
+	h, err = o.orders.load(ctx, string(r.OrderID))
+	if err != nil || h.exists() {
+		return h, nil, false, err
 	}
 	command, err := o.priced(ctx, r)
 	if err != nil {
-		return none, nil, err
+		return h, nil, false, err
 	}
 	command.RequestHash = hash
 	h, err = o.orders.step(ctx, string(r.OrderID), h, *command)
 	if fault.CodeOf(err) == fault.Aborted { // another process placed it at the same moment
-		if h, err = o.orders.load(ctx, string(r.OrderID)); err == nil {
-			h, err = o.repeat(ctx, h, hash)
-		}
-		return h, nil, err
+		h, err = o.orders.load(ctx, string(r.OrderID))
+		return h, nil, false, err
 	}
 	if err != nil {
-		return none, nil, err
+		return h, nil, false, err
 	}
-	return o.advance(ctx, h, false, func(ctx context.Context) (*subjects.PaymentInfo, error) {
+	h, info, err = o.advance(ctx, h, false, func(ctx context.Context) (*subjects.PaymentInfo, error) {
 		return call(ctx, o.calls, o.hook, subjects.PaymentAuthorize, &subjects.AuthorizeRequest{
 			PaymentID: h.state.PaymentID, OrderID: h.state.OrderID, Amount: h.state.Total,
 			Method: r.Payment.Method, Token: r.Payment.Token,
 		})
 	})
+	return h, info, true, err
 }
 
 // repeat answers a request for an order that is there already: the stored order where the request is the same. It waits for
-// the outcome as long as another process of the site is still at work on it.
+// the outcome while another process of the site may still be at work on it.
 func (o *Orders) repeat(ctx context.Context, h held[order.State], hash string) (held[order.State], error) {
 	if h.state.RequestHash != hash {
 		_, err := order.Decide(h.state, order.Place{RequestHash: hash})

@@ -302,9 +302,9 @@ func (p *Payments) voidNow(ctx context.Context, pay id.Payment) (held[payment.St
 	return p.finishVoid(ctx, h)
 }
 
-// finishVoid asks the gateway for a void that is intended, and records it. Of cash and gifts the gateway knows nothing.
+// finishVoid asks the gateway for a void that is intended, and records it. Cash is unknown to the gateway.
 func (p *Payments) finishVoid(ctx context.Context, h held[payment.State]) (held[payment.State], error) {
-	if h.state.Method == payment.Card && h.state.Amount.Amount > 0 {
+	if h.state.Method == payment.Card {
 		if err := p.barrier.Wait(ctx, h.last.Sequence); err != nil {
 			return h, err
 		}

@@ -100,10 +100,7 @@ func (p *Payments) inquire(ctx context.Context, h held[payment.State], r *subjec
 		}
 		return p.record(ctx, h, payment.CaptureCash{At: p.clock.now()})
 	}
-	if h.state.Amount.Amount == 0 {
-		if r.Void {
-			return p.finishVoid(ctx, h)
-		}
+	if h.state.Amount.Amount == 0 && !r.Void {
 		return p.record(ctx, h, payment.Authorize{At: p.clock.now()})
 	}
 	if err := p.barrier.Wait(ctx, h.last.Sequence); err != nil {

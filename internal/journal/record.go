@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -60,15 +61,20 @@ func (r Record) previous() string {
 // the NATS subject, Waybill-Previous (empty for the first event) and the body, in this order and each as it is on the wire,
 // each preceded by its length in bytes as a big-endian uint32.
 func Hash(id, ceType, ceTime, subject, previous string, body []byte) string {
-	n := len(id) + len(ceType) + len(ceTime) + len(subject) + len(previous) + len(body) + 6*4
-	b := make([]byte, 0, n)
+	buffer := hashBuffers.Get().(*[]byte)
+	b := (*buffer)[:0]
 	for _, s := range [...]string{id, ceType, ceTime, subject, previous} {
 		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
 	}
 	b = append(binary.BigEndian.AppendUint32(b, uint32(len(body))), body...)
 	sum := sha256.Sum256(b)
+	*buffer = b
+	hashBuffers.Put(buffer)
 	return hex.EncodeToString(sum[:16])
 }
+
+// hashBuffers are reused: every event is hashed, by its writer and by each of its readers.
+var hashBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // body is the wire form of an event's payload. Fields that it doesn't know are ignored.
 type body struct {

@@ -102,7 +102,7 @@ func (s *Stream) Last(ctx context.Context, subjects []string) ([]Message, error)
 		return nil, fault.New(fault.InvalidArgument, "%d subjects are more than the %d that can be read at once", len(subjects), maxSubjects)
 	}
 	var all []Message
-	r := getRequest{MultiLast: subjects, Batch: maxSubjects, MaxBytes: maxBatchBytes}
+	r := getRequest{MultiLast: subjects, Batch: len(subjects), MaxBytes: maxBatchBytes}
 	for len(subjects) > 0 {
 		got, more, err := s.batch(ctx, r)
 		if err != nil {

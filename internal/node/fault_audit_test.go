@@ -74,7 +74,7 @@ func verified(c *dialed, settled bool) ([]string, error) {
 // what was wrong at any moment shows here.
 func audit(t testing.TB, c *dialed) {
 	t.Helper()
-	err := until(20*time.Second, func() error {
+	err := until(30*time.Second, func() error {
 		broken, err := verified(c, true)
 		if err == nil && len(broken) > 0 {
 			err = fmt.Errorf("%d violations:\n%s", len(broken), strings.Join(broken[:min(20, len(broken))], "\n"))

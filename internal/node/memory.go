@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -58,6 +59,7 @@ func (m *memory) run() {
 		if now := m.durable(); now != last {
 			last, still = now, 0
 		} else if still++; still == restTicks {
+			runtime.GC() // what pools hold is let go by the second collection
 			debug.FreeOSMemory()
 		}
 	}

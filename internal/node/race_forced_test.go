@@ -22,6 +22,7 @@ func gated(t testing.TB, options ...nodetest.Option) (*gates, *nodetest.Node, *d
 // TestForcedRaces forces races between two requests, or a request and the background process: one side is stopped at a point
 // of its work until the other is through.
 func TestForcedRaces(t *testing.T) {
+	t.Parallel()
 	g, n, c := gated(t)
 	impatient(t, c, "5s")
 	stock := func(sku id.SKU) { nodetest.Stock(t, c.Client, 10, sku) }
@@ -181,7 +182,7 @@ func TestForcedRaces(t *testing.T) {
 			trap := g.set(t, point)
 			first := begin(c, 20*time.Second, subjects.OrderPlace, r)
 			trap.wait(t)
-			hasty, err := ask(c, 400*time.Millisecond, subjects.OrderPlace, r)
+			hasty, err := ask(c, time.Second, subjects.OrderPlace, r)
 			if err != nil || hasty.Status != "pending" && hasty.Status != "confirmed" {
 				t.Errorf("the duplicate got %+v, %v", hasty, err)
 			}

@@ -55,9 +55,9 @@ func (n *Node) streams(ctx context.Context) error {
 		return err
 	}
 	for _, c := range []journal.ConsumerConfig{
-		{Durable: subjects.DurablePlan, Filters: []string{subjects.EventsOf(site, subjects.KindOrder)}},
-		{Durable: subjects.DurableProcess, Filters: []string{subjects.EventsOf(site, subjects.KindShipment)}},
-		{Durable: subjects.DurableNotify, Filters: []string{subjects.EventsOf(site, subjects.KindOrder), subjects.EventsOf(site, subjects.KindShipment)}},
+		{Durable: subjects.DurablePlan, AckWait: consumerAckWait, Filters: []string{subjects.EventsOf(site, subjects.KindOrder)}},
+		{Durable: subjects.DurableProcess, AckWait: consumerAckWait, Filters: []string{subjects.EventsOf(site, subjects.KindShipment)}},
+		{Durable: subjects.DurableNotify, AckWait: consumerAckWait, Filters: []string{subjects.EventsOf(site, subjects.KindOrder), subjects.EventsOf(site, subjects.KindShipment)}},
 	} {
 		if err := journal.EnsureConsumer(ctx, js, c); err != nil {
 			return err
@@ -83,12 +83,7 @@ func (n *Node) serve(context.Context) error {
 		if err := s.start(ctx, service); err != nil {
 			return err
 		}
-	}
-	for service := range s.servers {
 		n.registry.Report(service, func() registry.Health { return s.health(service) })
-	}
-	if slices.Contains(n.opts.Config.Services, subjects.Inventory) {
-		n.registry.Report(subjects.Inventory, func() registry.Health { return s.health(subjects.Inventory) })
 	}
 	return nil
 }
@@ -260,6 +255,10 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 	return fault.New(fault.Internal, "nobody knows how to start the service %s", service)
 }
 
+// consumerAckWait is the longest that one event may be at work, and so how long after a crash the events that were at work then
+// wait until they come again.
+const consumerAckWait = 10 * time.Second
+
 // consume starts a durable consumer on a connection of its own, so that its batches don't hold up requests.
 func (s *services) consume(r room, durable subjects.Durable, filter string, handle func(context.Context, journal.Record) error) error {
 	n := s.n
@@ -283,7 +282,7 @@ func (s *services) consume(r room, durable subjects.Durable, filter string, hand
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // of the start alone
 	defer cancel()
 	stop, err := j.Consume(ctx, journal.ConsumerConfig{
-		Durable: durable, Filters: filters, Handle: handle, Workers: 8, AckWait: 30 * time.Second, Backoff: backoff, MaxTries: 12, Log: n.levels.logger(n.opts.Log, r.service),
+		Durable: durable, Filters: filters, Handle: handle, Workers: 8, AckWait: consumerAckWait, Backoff: backoff, MaxTries: 12, Log: n.levels.logger(n.opts.Log, r.service),
 	})
 	if err != nil {
 		return err

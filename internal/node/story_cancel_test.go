@@ -87,7 +87,7 @@ func TestCancel(t *testing.T) {
 			s.end(t, o, sku, tale{
 				Status: "cancelled", Reason: "cancelled", Payment: "voided", OnHand: 10, Shipments: []string{"s1 cancelled"},
 				History: list(confirmed, cancelled, "shipment.cancelled", "payment.voiding", "payment.voided", "order.cancelled"),
-				Told:    []string{"order.confirmed delivered", "order.cancelled delivered"},
+				Ledger:  []string{"void approved 0"}, Told: []string{"order.confirmed delivered", "order.cancelled delivered"},
 			})
 		},
 		"voided by hand": func(t *testing.T, s *site, o id.Order, sku id.SKU) {
@@ -228,10 +228,9 @@ func (g *gate) between(t *testing.T, s *site, sh id.Shipment, f func()) *subject
 		t.Fatalf("the dispatch never consumed: %s, error %v", text(t, a.shipment), a.err)
 	}
 	func() {
-		defer close(g.open) // also when f fails the test
+		defer func() { g.open <- struct{}{} }() // also when f fails the test
 		f()
 	}()
-	g.open = make(chan struct{})
 	a := <-answered
 	if a.err != nil {
 		t.Fatalf("the dispatch that had begun failed: %v", a.err)

@@ -261,7 +261,7 @@ func (s *site) ledger(t testing.TB, payment id.Payment) []string {
 	return out
 }
 
-// ends waits until the order's story is the one that is wanted, and has the end of the test look whether it stayed so.
+// end waits until the order's story is the one that is wanted, and has the end of the test look whether it stayed so.
 func (s *site) end(t testing.TB, order id.Order, sku id.SKU, want tale) {
 	t.Helper()
 	s.comes(t, order, sku, want)
@@ -305,7 +305,7 @@ func (s *site) reaches(t testing.TB, order id.Order, status subjects.OrderStatus
 	return o
 }
 
-// the shipment verbs, for stories.
+// ship asks for one step of a shipment.
 func (s *site) ship(t testing.TB, verb subjects.Endpoint[subjects.ShipmentRequest, subjects.ShipmentInfo], sh id.Shipment) *subjects.ShipmentInfo {
 	t.Helper()
 	return call(t, s.c, verb, subjects.ShipmentRequest{ShipmentID: sh})
