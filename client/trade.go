@@ -69,7 +69,7 @@ func (s Inventory) All(ctx context.Context) iter.Seq2[subjects.Stock, error] {
 		if err != nil {
 			return nil, "", err
 		}
-		return page.Stock, page.NextCursor, nil
+		return page.Items, page.NextCursor, nil
 	})
 }
 

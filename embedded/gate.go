@@ -112,6 +112,9 @@ func inspect(data []byte) ([]byte, *server.ApiError) {
 		return nil, &server.ApiError{Code: 400, ErrCode: 10025, Description: "invalid JSON: " + err.Error()}
 	}
 	c := &req.Config
+	if strings.HasPrefix(c.Name, subjects.ReaderPrefix) || strings.HasPrefix(c.Durable, subjects.ReaderPrefix) {
+		return nil, forbidden("consumers whose names begin with " + subjects.ReaderPrefix + " belong to the program; choose another name")
+	}
 	for _, d := range subjects.Durables {
 		if c.Name == string(d) || c.Durable == string(d) {
 			return nil, forbidden("the consumer " + string(d) + " belongs to the program; choose another name")

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 
+	"waybill/internal/fault"
 	"waybill/internal/registry"
 	"waybill/internal/rpc"
 	"waybill/subjects"
@@ -19,13 +20,17 @@ func (h *Health) Register(s *rpc.Server) { rpc.Handle(s, subjects.HealthList, h.
 
 func (h *Health) list(ctx context.Context, _ *subjects.Empty) (*subjects.HealthInfo, error) {
 	instances, err := h.registry.Instances(ctx)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		leaders, failed := h.registry.Leaders(ctx)
+		if err = failed; err == nil {
+			return healthInfo(instances, leaders, h.registry), nil
+		}
 	}
-	leaders, err := h.registry.Leaders(ctx)
-	if err != nil {
-		return nil, err
-	}
+	// etcd is away: the site goes on, and says so.
+	return &subjects.HealthInfo{Instances: []subjects.Instance{}, Leaders: map[string]string{}, Degraded: fault.From(err).Message}, nil
+}
+
+func healthInfo(instances []registry.Instance, leaders map[string]string, r *registry.Registry) *subjects.HealthInfo {
 	out := &subjects.HealthInfo{Instances: make([]subjects.Instance, len(instances)), Leaders: leaders}
 	for i, in := range instances {
 		out.Instances[i] = subjects.Instance{
@@ -36,8 +41,8 @@ func (h *Health) list(ctx context.Context, _ *subjects.Empty) (*subjects.HealthI
 			out.Instances[i].Checks[k] = subjects.Check{Name: c.Name, Status: string(c.Status), Message: c.Message}
 		}
 	}
-	if reason, degraded := h.registry.Degraded(); degraded {
+	if reason, degraded := r.Degraded(); degraded {
 		out.Degraded = reason
 	}
-	return out, nil
+	return out
 }

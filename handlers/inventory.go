@@ -27,6 +27,7 @@ import (
 // does not know it can't write. When it can't tell whether an event was stored, it throws the book away and reads it anew.
 type Inventory struct {
 	journal *journal.Journal
+	connect Connect
 	live    *configs.Live
 	site    subjects.Site
 	clock   Clock
@@ -35,9 +36,14 @@ type Inventory struct {
 	name    string
 }
 
+// Connect opens a journal on a connection of its own, which does not come back once it is broken: lost tells of that, once.
+// Events that are sent without waiting need it. What is lost with such a connection is always the last of what was sent; on
+// one that comes back a later event could follow one that is lost.
+type Connect func(lost func(error)) (j *journal.Journal, disconnect func(), err error)
+
 // InventoryDeps is what the inventory service uses. Instance names this process in the claim.
 type InventoryDeps struct {
-	Journal  *journal.Journal
+	Connect  Connect
 	Live     *configs.Live
 	Site     subjects.Site
 	Clock    Clock
@@ -48,7 +54,7 @@ type InventoryDeps struct {
 
 // NewInventory makes the service. It serves nothing before Lead.
 func NewInventory(d InventoryDeps) *Inventory {
-	return &Inventory{journal: d.Journal, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance}
+	return &Inventory{connect: d.Connect, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance}
 }
 
 // claim is the body of leader.claimed.
@@ -61,8 +67,12 @@ type claim struct {
 // Lead claims the stock and serves it until ctx ends or another leader claims it. serve starts the endpoints and returns what
 // stops them. It returns nil when ctx has ended, and journal.ErrConflict when it was deposed.
 func (v *Inventory) Lead(ctx context.Context, serve func(register func(*rpc.Server)) (stop func(), err error)) error {
-	for ctx.Err() == nil {
+	for pause := 200 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 10*time.Second) {
+		began := time.Now()
 		err := v.term(ctx, serve)
+		if time.Since(began) > time.Minute {
+			pause = 200 * time.Millisecond
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -71,7 +81,7 @@ func (v *Inventory) Lead(ctx context.Context, serve func(register func(*rpc.Serv
 		}
 		v.log.Warn().Err(err).Msg("the stock is read anew from the journal")
 		select {
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
 	}
@@ -80,8 +90,16 @@ func (v *Inventory) Lead(ctx context.Context, serve func(register func(*rpc.Serv
 
 // term is one claim with the book that was read after it. It ends with the first event whose fate is not known.
 func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (func(), error)) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(scope.With(ctx, scope.New("inventory")))
 	defer cancel(nil)
+	j, disconnect, err := v.connect(cancel)
+	if err != nil {
+		return err
+	}
+	defer disconnect()
+	term := *v
+	term.journal = j
+	v = &term
 	leader := machine[claim, claim, *claim]{
 		journal: v.journal, clock: v.clock, site: v.site, kind: subjects.KindLeader, hook: v.hook, log: v.log,
 		decide: func(_, c claim) (*claim, error) { return &c, nil },
@@ -209,7 +227,10 @@ func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.
 	}
 	p, s, before, err := t.decide(ctx, c, reservation, stored)
 	if p == nil {
-		return errors.Join(err, t.settled(ctx, before))
+		if failed := t.settled(ctx, before); failed != nil {
+			return failed // what the refusal rests on may not be so
+		}
+		return err
 	}
 	// The event is on its way, whether or not its caller still waits: its fate is what the book hangs on.
 	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
@@ -308,21 +329,30 @@ func (t *stockroom) stored(ctx context.Context, reservation id.Reservation) (kno
 	return k, nil
 }
 
-// settled waits until everything that was sent up to s is in the journal: what the book says rests on it.
+// settled waits until everything that was sent up to s is in the journal, as what the book says rests on it, and makes sure that
+// no other leader has written since: an answer that appends nothing has no fence of its own.
 func (t *stockroom) settled(ctx context.Context, s *sending) error {
-	if s == nil {
-		scope.Note(ctx, t.sequence)
-		return nil
+	sequence := t.sequence
+	if s != nil {
+		select {
+		case <-s.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if s.err != nil {
+			return fault.Wrap(s.err, fault.Unavailable, "the stock is being read anew; try again")
+		}
+		sequence = s.sequence
 	}
-	select {
-	case <-s.done:
-	case <-ctx.Done():
-		return ctx.Err()
+	claimed, _, err := t.journal.Load(ctx, t.fence.Subject)
+	if err != nil {
+		return err
 	}
-	if s.err != nil {
-		return fault.Wrap(s.err, fault.Unavailable, "the stock is being read anew; try again")
+	if claimed.Sequence != t.fence.Sequence {
+		t.fail(journal.ErrConflict)
+		return fault.New(fault.Unavailable, "another process leads the stock by now; try again")
 	}
-	scope.Note(ctx, s.sequence)
+	scope.Note(ctx, sequence)
 	return nil
 }
 
@@ -407,7 +437,7 @@ func (t *stockroom) list(ctx context.Context, r *subjects.ListRequest) (*subject
 	if err != nil || r.Cursor != "" && (!id.Valid(string(after), id.MaxChosen) || base64.RawURLEncoding.EncodeToString(after) != r.Cursor) {
 		return nil, fault.Invalid("cursor", "cursor is not one that a list returned")
 	}
-	out := &subjects.Stocks{Stock: []subjects.Stock{}}
+	out := &subjects.Stocks{Items: []subjects.Stock{}}
 	t.mu.Lock()
 	skus := t.book.SKUs()
 	first, found := slices.BinarySearch(skus, id.SKU(after))
@@ -415,12 +445,12 @@ func (t *stockroom) list(ctx context.Context, r *subjects.ListRequest) (*subject
 		first++
 	}
 	for _, sku := range skus[first:] {
-		if len(out.Stock) == r.Size() {
-			out.NextCursor = base64.RawURLEncoding.EncodeToString([]byte(out.Stock[len(out.Stock)-1].SKU))
+		if len(out.Items) == r.Size() {
+			out.NextCursor = base64.RawURLEncoding.EncodeToString([]byte(out.Items[len(out.Items)-1].SKU))
 			break
 		}
 		s, _ := t.book.Stock(sku)
-		out.Stock = append(out.Stock, subjects.Stock(s))
+		out.Items = append(out.Items, subjects.Stock(s))
 	}
 	sent := t.sent
 	t.mu.Unlock()
@@ -482,10 +512,14 @@ func (t *stockroom) reservation(ctx context.Context, c inventory.Command, reserv
 	}
 	t.mu.Lock()
 	r, live := t.book.Reservation(reservation)
-	if late, ok := t.lately.get(reservation); ok && !live {
+	if late, ok := t.lately.get(reservation); ok && !live && late.ended != nil {
 		r, live = *late.ended, true
 	}
+	sent := t.sent
 	t.mu.Unlock()
+	if err := t.settled(ctx, sent); err != nil { // it may have changed again meanwhile
+		return nil, err
+	}
 	if !live {
 		stored, err := t.stored(ctx, reservation)
 		if err != nil {

@@ -180,7 +180,11 @@ func (n *Notifications) notify(ctx context.Context, r journal.Record, again bool
 	if err := decodeState(r, &about); err != nil {
 		return err
 	}
-	m := Message{ID: id.NotificationOf(r.CeSubject, event), OrderID: about.OrderID, Event: string(kind) + "." + event}
+	m := Message{OrderID: about.OrderID, Event: string(kind) + "." + event}
+	var err error
+	if m.ID, err = n.idOf(ctx, r, event); err != nil {
+		return err
+	}
 	h, err := n.messages.load(ctx, string(m.ID))
 	if err != nil {
 		return err
@@ -198,6 +202,20 @@ func (n *Notifications) notify(ctx context.Context, r journal.Record, again bool
 	}
 	_, err = n.send(ctx, h.state)
 	return err
+}
+
+// idOf is the id of the notification of an event. What happens for the first time is told under a name that can be guessed; what
+// has happened to the same aggregate before, such as a second dispatch, has the event's sequence in it.
+func (n *Notifications) idOf(ctx context.Context, r journal.Record, event string) (id.Notification, error) {
+	first := id.NotificationOf(r.CeSubject, event)
+	told, err := n.journal.History(ctx, subjects.Event(n.messages.site, subjects.KindNotification, first))
+	if err != nil {
+		return "", err
+	}
+	if len(told) > 0 && told[0].Causation != r.ID {
+		return id.NotificationAgain(r.CeSubject, event, r.Sequence), nil
+	}
+	return first, nil
 }
 
 // givenUp is the error that sends an event to the dead letters at once.
@@ -265,11 +283,16 @@ func (n *Notifications) redeliver(ctx context.Context, r *subjects.NotificationR
 	if !h.exists() {
 		return nil, fault.New(fault.NotFound, "there is no notification %s", r.NotificationID).WithField("notification_id")
 	}
-	h, err = n.messages.command(ctx, string(r.NotificationID), n.becomes(Message{h.state.NotificationID, h.state.OrderID, h.state.Event}, "queued", nil))
-	if err != nil {
-		return nil, err
+	m := Message{h.state.NotificationID, h.state.OrderID, h.state.Event}
+	if err := n.channel.Send(ctx, m); err != nil { // nobody would try again: what was known before stands
+		return nil, fault.Wrap(err, fault.Unavailable, "the notification %s could not be delivered; try again", m.ID)
 	}
-	if h, err = n.send(ctx, h.state); err != nil {
+	if s := h.state.Status; s == "delivered" || s == "dead" {
+		if _, err := n.messages.command(ctx, string(m.ID), n.becomes(m, "queued", nil)); err != nil {
+			return nil, err
+		}
+	}
+	if h, err = n.messages.command(ctx, string(m.ID), n.becomes(m, "delivered", nil)); err != nil {
 		return nil, err
 	}
 	out := subjects.NotificationInfo(h.state)

@@ -24,19 +24,20 @@ import (
 // Orders serves orders: it places them, carries them to their outcome, cancels them and tells of them. The state of an order
 // is in the journal alone; what is kept here is only which orders this process is at work on.
 type Orders struct {
-	journal *journal.Journal
-	calls   *rpc.Caller
-	vault   *vault.Vault
-	lists   *Lists
-	live    *configs.Live
-	site    subjects.Site
-	clock   Clock
-	log     zerolog.Logger
-	hook    Hook
-	wake    func(id.Order) // has the background process look at an order soon
-	hashKey []byte         // of the request hashes: they must not give away what they were made of
-	orders  machine[order.State, order.Command, order.Event]
-	atWork  *turns[id.Order]
+	journal  *journal.Journal
+	calls    *rpc.Caller
+	vault    *vault.Vault
+	lists    *Lists
+	live     *configs.Live
+	site     subjects.Site
+	clock    Clock
+	log      zerolog.Logger
+	hook     Hook
+	wake     func(id.Order) // has the background process look at an order soon
+	lowSpace func() bool
+	hashKey  []byte // of the request hashes: they must not give away what they were made of
+	orders   machine[order.State, order.Command, order.Event]
+	atWork   *turns[id.Order]
 }
 
 // OrdersDeps is what the order service uses.
@@ -51,13 +52,15 @@ type OrdersDeps struct {
 	Log     zerolog.Logger
 	Hook    Hook
 	HashKey []byte
+	// LowSpace reports that the disk is almost full: new orders are refused then, and those that are there are finished.
+	LowSpace func() bool
 }
 
 // NewOrders makes the service.
 func NewOrders(d OrdersDeps) *Orders {
 	return &Orders{
 		journal: d.Journal, calls: d.Calls, vault: d.Vault, lists: d.Lists, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log,
-		hook: d.Hook, wake: func(id.Order) {}, hashKey: d.HashKey, atWork: newTurns[id.Order](),
+		hook: d.Hook, wake: func(id.Order) {}, lowSpace: d.LowSpace, hashKey: d.HashKey, atWork: newTurns[id.Order](),
 		orders: machine[order.State, order.Command, order.Event]{
 			journal: d.Journal, clock: d.Clock, site: d.Site, kind: subjects.KindOrder, hook: d.Hook, log: d.Log,
 			decide: order.Decide, apply: order.Apply,
@@ -105,10 +108,12 @@ func (o *Orders) place(ctx context.Context, r *subjects.PlaceRequest) (*subjects
 				return o.repeated(ctx, r, hash)
 			}
 		}
-		h, payment, placed, err := o.placeOnce(work, r, hash)
-		end()
+		h, payment, placed, err := o.placeOnce(work, r, hash, end)
 		if err == nil && !placed {
 			h, err = o.repeat(work, h, hash) // not in its turn: the background process may have to carry the order on meanwhile
+		}
+		if err != nil && work.Err() != nil {
+			return o.repeated(ctx, r, hash) // the time ran out on the way: the order may be there all the same
 		}
 		if err != nil {
 			return nil, err
@@ -120,12 +125,16 @@ func (o *Orders) place(ctx context.Context, r *subjects.PlaceRequest) (*subjects
 	}
 }
 
-// placeOnce runs while no other request of this process works on the same order. placed is false where the order is there
-// already.
-func (o *Orders) placeOnce(ctx context.Context, r *subjects.PlaceRequest, hash string) (h held[order.State], info *subjects.PaymentInfo, placed bool, err error) {
+// placeOnce runs while no other request of this process works on the same order, and ends its turn. placed is false where the
+// order is there already.
+func (o *Orders) placeOnce(ctx context.Context, r *subjects.PlaceRequest, hash string, end func()) (h held[order.State], info *subjects.PaymentInfo, placed bool, err error) {
+	defer end()
 	h, err = o.orders.load(ctx, string(r.OrderID))
 	if err != nil || h.exists() {
 		return h, nil, false, err
+	}
+	if o.lowSpace() {
+		return h, nil, false, fault.New(fault.ResourceExhausted, "the site's disk is almost full: no new orders until there is space again")
 	}
 	command, err := o.priced(ctx, r)
 	if err != nil {

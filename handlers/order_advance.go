@@ -6,6 +6,7 @@ import (
 
 	"waybill/configs"
 	"waybill/internal/fault"
+	"waybill/internal/inventory"
 	"waybill/internal/journal"
 	"waybill/internal/order"
 	"waybill/internal/payment"
@@ -26,8 +27,8 @@ func (o *Orders) advance(ctx context.Context, h held[order.State], again bool,
 	switch {
 	case err != nil && outcomeUnknown(err):
 		return h, nil, nil
-	case err != nil, r.Status != "held" && r.Status != "committed":
-		message := "the reservation was released"
+	case err != nil, !holds(r):
+		message := "the reservation does not hold"
 		if err != nil {
 			message = fault.From(err).Message
 		}
@@ -42,8 +43,12 @@ func (o *Orders) advance(ctx context.Context, h held[order.State], again bool,
 		h, err = o.reject(ctx, h, order.Reason{Code: order.ReasonPaymentDeclined, Message: fault.From(err).Message}, true)
 		return h, nil, err
 	}
+	if info.Amount != h.state.Total {
+		h, err = o.reject(ctx, h, order.Reason{Code: order.ReasonPaymentDeclined, Message: "the payment is of another amount"}, true)
+		return h, info, err
+	}
 	now := o.clock.now()
-	switch payment.Status(info.Status) {
+	switch info.Status {
 	case payment.StatusAuthorized, payment.StatusPartiallyCaptured, payment.StatusCaptured:
 		h, err = o.decide(ctx, h, order.Confirm{At: now})
 		if err == nil && h.state.Status == order.StatusConfirmed {
@@ -53,7 +58,7 @@ func (o *Orders) advance(ctx context.Context, h held[order.State], again bool,
 	case payment.StatusRequiresAction:
 		h, err = o.decide(ctx, h, order.NeedAction{
 			Reason: order.Reason{Code: "payment_action_required", Message: "the customer must " + info.Action + "; then resume the payment"},
-			DueAt:  h.state.ExpiresAt, ExpiresAt: h.state.ExpiresAt, At: now,
+			DueAt:  o.due(), ExpiresAt: h.state.ExpiresAt, At: now,
 		})
 		return h, info, err
 	case payment.StatusFailed, payment.StatusVoided, payment.StatusExpired, payment.StatusDeclinedAfterAcceptance:
@@ -65,6 +70,11 @@ func (o *Orders) advance(ctx context.Context, h held[order.State], again bool,
 		return h, info, err
 	}
 	return h, info, nil
+}
+
+// holds reports whether a reservation keeps its stock for the order until the order ends it.
+func holds(r *subjects.Reservation) bool {
+	return (r.Status == inventory.StatusHeld || r.Status == inventory.StatusCommitted) && r.ExpiresAt.IsZero()
 }
 
 // decide appends to an order that this process carries. Where another was first, its word stands; if that ended the order,
@@ -122,12 +132,17 @@ func (o *Orders) giveBack(ctx context.Context, s order.State) error {
 	if err != nil {
 		return err
 	}
+	switch info.Status {
+	case payment.StatusVoided, payment.StatusFailed, payment.StatusExpired, payment.StatusCaptured, payment.StatusDeclinedAfterAcceptance:
+	default:
+		return fault.New(fault.Unavailable, "the payment of %s is %s and not given back yet", s.OrderID, info.Status)
+	}
 	left, err := info.Captured.Sub(info.Refunded)
 	if err != nil || left.Amount <= 0 {
 		return err
 	}
 	info, err = call(ctx, o.calls, o.hook, subjects.PaymentRefund, &subjects.RefundRequest{
-		PaymentID: s.PaymentID, RefundID: refundOf(s), Amount: left,
+		PaymentID: s.PaymentID, RefundID: refundOf(s, info.Refunded), Amount: left,
 	})
 	if err != nil {
 		return err
@@ -152,7 +167,7 @@ func (o *Orders) captureOnConfirm(ctx context.Context, h held[order.State], info
 		return info
 	}
 	captured, err := call(ctx, o.calls, o.hook, subjects.PaymentCapture, &subjects.CaptureRequest{
-		PaymentID: h.state.PaymentID, CaptureID: captureAll(h.state), Amount: h.state.Total,
+		PaymentID: h.state.PaymentID, CaptureID: captureOf(h.state, info.Captured), Amount: h.state.Total,
 	})
 	if err != nil {
 		o.log.Warn().Err(err).Str("order_id", string(h.state.OrderID)).Msg("the payment was not captured on confirmation; it will be at dispatch")

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
@@ -11,10 +12,16 @@ import (
 	"waybill/subjects"
 )
 
-// The ids under which the order process moves money. They follow from the order's, so that a repeat is a repeat.
+// The ids under which the order process moves money. They follow from what has been moved before, so that a repeat is a repeat,
+// and what somebody else has moved under an id of this form is none.
 
-func refundOf(s order.State) id.Refund    { return id.Refund(s.OrderID + "-refund") }
-func captureAll(s order.State) id.Capture { return id.Capture(s.OrderID + "-capture") }
+func refundOf(s order.State, refunded subjects.Money) id.Refund {
+	return id.Refund(string(s.OrderID) + "-r" + strconv.FormatInt(refunded.Amount, 36))
+}
+
+func captureOf(s order.State, captured subjects.Money) id.Capture {
+	return id.Capture(string(s.OrderID) + "-c" + strconv.FormatInt(captured.Amount, 36))
+}
 
 // cancel takes an order back. The reservation decides between leaving and cancelling: where its stock was consumed, the
 // goods have left, the order goes on and the cancellation is refused.

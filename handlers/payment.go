@@ -280,8 +280,7 @@ func (p *Payments) void(ctx context.Context, r *subjects.PaymentRequest) (*subje
 	if err != nil {
 		return nil, err
 	}
-	h, err := p.voidNow(ctx, r.PaymentID)
-	end()
+	h, err := inTurn(end, func() (held[payment.State], error) { return p.voidNow(ctx, r.PaymentID) })
 	if err != nil {
 		return nil, err
 	}
@@ -330,8 +329,7 @@ func (p *Payments) resume(ctx context.Context, r *subjects.ResumeRequest) (*subj
 	if err != nil {
 		return nil, err
 	}
-	h, err := p.resumeNow(work, r)
-	end()
+	h, err := inTurn(end, func() (held[payment.State], error) { return p.resumeNow(work, r) })
 	if err != nil {
 		return nil, err
 	}

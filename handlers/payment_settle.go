@@ -33,8 +33,8 @@ func (p *Payments) settle(ctx context.Context, r *subjects.SettleRequest) (*subj
 			return nil, err
 		}
 	}
-	if h.state.OrderID != r.OrderID {
-		return nil, fault.New(fault.AlreadyExists, "the payment %s is another order's", r.PaymentID).WithField("payment_id")
+	if h.state.OrderID != r.OrderID || h.state.Amount != r.Amount || h.state.Method != payment.Method(r.Method) {
+		return nil, fault.New(fault.AlreadyExists, "the payment %s exists with another order, method or amount", r.PaymentID).WithField("payment_id")
 	}
 	if h, err = p.finish(work, h); err != nil {
 		return nil, err

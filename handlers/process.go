@@ -3,6 +3,8 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -78,24 +80,20 @@ func (o *Orders) carryNeedsAction(ctx context.Context, h held[order.State]) (boo
 	if h.state.ExpiresAt.IsZero() {
 		return true, nil
 	}
+	if o.overdue(h.state) {
+		h, err := o.expire(ctx, h)
+		return err == nil && h.state.Status != order.StatusNeedsAction, err
+	}
 	info, err := o.inquire(h.state)(ctx)
-	if err != nil {
+	if err != nil && fault.CodeOf(err) != fault.AlreadyExists {
 		return false, err
 	}
-	switch payment.Status(info.Status) {
-	case payment.StatusAuthorized, payment.StatusPartiallyCaptured, payment.StatusCaptured:
-		h, err = o.decide(ctx, h, order.Confirm{At: o.clock.now()})
-		if err == nil && h.state.Status == order.StatusConfirmed {
-			o.captureOnConfirm(ctx, h, info)
-		}
-	case payment.StatusFailed, payment.StatusVoided, payment.StatusExpired:
-		if h, err = o.decide(ctx, h, order.Resume{To: order.StatusPending, DueAt: o.due(), At: o.clock.now()}); err == nil && h.state.Status == order.StatusPending {
-			h, _, err = o.advance(ctx, h, true, o.inquire(h.state))
-		}
-	default:
-		if o.overdue(h.state) {
-			h, err = o.expire(ctx, h)
-		}
+	if err == nil && info.Status == payment.StatusRequiresAction {
+		return false, nil
+	}
+	// The payment went on: the order does so as any pending one, stock and all.
+	if h, err = o.decide(ctx, h, order.Resume{To: order.StatusPending, DueAt: o.due(), At: o.clock.now()}); err == nil && h.state.Status == order.StatusPending {
+		h, _, err = o.advance(ctx, h, true, o.inquire(h.state))
 	}
 	return err == nil && h.state.Status != order.StatusNeedsAction && h.state.Status != order.StatusPending, err
 }
@@ -160,7 +158,7 @@ func (o *Orders) next(ctx context.Context, s order.State) (order.Command, error)
 		return nil, err
 	}
 	now := o.clock.now()
-	var left, returned, open bool
+	var left, returned, open, unsent bool
 	delivered := 0
 	for _, sh := range p.shipments {
 		switch sh.state.Status {
@@ -172,14 +170,17 @@ func (o *Orders) next(ctx context.Context, s order.State) (order.Command, error)
 		case shipment.StatusDispatched, shipment.StatusDeliveryFailed:
 			left, open = true, true
 		default:
-			open = true
+			open, unsent = true, true
 		}
 	}
+	lost := p.payment.state.Status == payment.StatusVoided || p.payment.state.Status == payment.StatusExpired
 	switch {
 	case s.Status == order.StatusConfirmed && left:
 		return order.Fulfil{At: now}, nil
-	case s.Status == order.StatusConfirmed && p.payment.state.Status == payment.StatusVoided:
-		return needOperator("payment_voided", "the payment was voided; cancel the order or settle it by hand", now), nil
+	case lost && unsent:
+		return needOperator("payment_lost", "the payment is "+string(p.payment.state.Status)+" and goods are still here; cancel the order or settle it by hand", now), nil
+	case s.Status == order.StatusConfirmed && lost:
+		return needOperator("payment_lost", "the payment is "+string(p.payment.state.Status)+"; cancel the order or settle it by hand", now), nil
 	case s.Status == order.StatusConfirmed:
 		return nil, nil
 	case returned:
@@ -189,7 +190,7 @@ func (o *Orders) next(ctx context.Context, s order.State) (order.Command, error)
 	}
 	if rest := p.payment.state.Capturable(); p.payment.state.Method == payment.Card && rest.Amount > 0 {
 		if _, err := call(ctx, o.calls, o.hook, subjects.PaymentCapture, &subjects.CaptureRequest{
-			PaymentID: s.PaymentID, CaptureID: captureAll(s), Amount: rest,
+			PaymentID: s.PaymentID, CaptureID: captureOf(s, p.payment.state.Captured), Amount: rest,
 		}); err != nil {
 			return nil, err
 		}
@@ -211,14 +212,20 @@ type Process struct {
 	clock  Clock
 	log    zerolog.Logger
 	soon   chan id.Order
-	tries  map[string]subjects.Time // when what could not be finished is tried again; only Run touches it
+	tries  map[string]try // of what could not be finished yet; only Run touches it
 }
 
 // NewProcess makes the background process of the orders.
 func NewProcess(o *Orders, v *view.View) *Process {
-	p := &Process{orders: o, view: v, live: o.live, clock: o.clock, log: o.log, soon: make(chan id.Order, 1024), tries: make(map[string]subjects.Time)}
+	p := &Process{orders: o, view: v, live: o.live, clock: o.clock, log: o.log, soon: make(chan id.Order, 1024), tries: make(map[string]try)}
 	o.wake = p.wake
 	return p
+}
+
+// try says when something is tried again, and how often it was.
+type try struct {
+	next subjects.Time
+	n    int
 }
 
 // wake has an order looked at now rather than when it is due. Where too many wait, it is looked at when it is due.
@@ -233,6 +240,7 @@ const (
 	processWorkers = 16
 	processBatch   = 10_000
 	processTimeout = 30 * time.Second
+	longestRetry   = 20 * time.Second       // so that a pending order ends within 30 s of the gateway's first answer
 	roundInterval  = 200 * time.Millisecond // the least time between two looks at the work list
 )
 
@@ -249,9 +257,14 @@ func (p *Process) Run(ctx context.Context) {
 		}
 		running.Go(func() {
 			defer func() { <-places }()
+			defer func() {
+				if r := recover(); r != nil {
+					p.log.Error().Str("panic", fmt.Sprint(r)).Bytes("stack", debug.Stack()).Msg("the background process panicked; what it was at is tried again")
+				}
+			}()
 			ctx, cancel := context.WithTimeout(ctx, p.patience())
 			defer cancel()
-			f(scope.With(ctx, &scope.Scope{Cause: "process"}))
+			f(scope.With(ctx, scope.New("process")))
 		})
 	}
 	for ctx.Err() == nil {
@@ -304,16 +317,16 @@ func (p *Process) round(ctx context.Context, start func(func(context.Context))) 
 		return time.Second
 	}
 	wait := longest
-	tries := make(map[string]subjects.Time, len(items))
+	tries := make(map[string]try, len(items))
 	for _, item := range items {
 		key := string(item.Kind) + "." + item.ID
-		again, tried := p.tries[key]
-		if !tried || !now.Before(again) {
-			again = now.Add(p.live.Duration(configs.OrderRetryInterval))
+		t := p.tries[key]
+		if !now.Before(t.next) {
+			t = try{now.Add(min(p.live.Duration(configs.OrderRetryInterval)<<min(t.n, 8), longestRetry)), t.n + 1}
 			start(func(ctx context.Context) { p.work(ctx, item) })
 		}
-		tries[key] = again
-		wait = min(wait, again.Sub(now))
+		tries[key] = t
+		wait = min(wait, t.next.Sub(now))
 	}
 	p.tries = tries
 	if next, ok, err := p.view.NextDueAfter(ctx, now); err == nil && ok {

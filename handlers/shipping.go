@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -174,6 +175,9 @@ func (s *Shipping) leave(ctx context.Context, st shipment.State) error {
 	}
 	amount, capture := toCapture(p.state, st), id.Capture(st.ShipmentID)
 	if _, known := p.state.Capture(capture); !known && amount.Amount > 0 && p.state.Capturable().Less(amount) { // before anything leaves
+		if capturing(p.state) {
+			return fault.New(fault.Unavailable, "the payment is being captured at this moment; try again")
+		}
 		return fault.New(fault.FailedPrecondition, "the payment is %s and %s of it can't be captured; settle it first, or cancel the order", p.state.Status, amount)
 	}
 	if _, err := call(ctx, s.calls, s.hook, subjects.InventoryConsume, &subjects.ConsumeRequest{
@@ -186,6 +190,11 @@ func (s *Shipping) leave(ctx context.Context, st shipment.State) error {
 	}
 	_, err = call(ctx, s.calls, s.hook, subjects.PaymentCapture, &subjects.CaptureRequest{PaymentID: p.state.PaymentID, CaptureID: capture, Amount: amount})
 	return err
+}
+
+// capturing reports whether the gateway's answer to a capture is still awaited.
+func capturing(p payment.State) bool {
+	return slices.ContainsFunc(p.Captures, func(c payment.CaptureEntry) bool { return c.Status == payment.CaptureStatusPending })
 }
 
 // toCapture is what a shipment captures: its own amount, or what is left where the payment was captured otherwise; what it
@@ -314,18 +323,23 @@ func (s *Shipping) appendSplit(ctx context.Context, h held[shipment.State], pare
 
 // cancel is asked by the order process once the reservation is released: nothing of the order can leave any more.
 func (s *Shipping) cancel(ctx context.Context, r *subjects.CancelShipmentsRequest) (*subjects.Shipments, error) {
-	family, err := loadShipments(ctx, s.journal, s.site, r.OrderID)
-	if err != nil {
-		return nil, err
-	}
-	states := make([]shipment.State, len(family))
-	for i, h := range family {
-		if h, err = s.step(ctx, h.state.ShipmentID, shipment.Cancel{Reason: r.Reason, At: s.clock.now()}); err != nil {
+	for known := -1; ; {
+		family, err := loadShipments(ctx, s.journal, s.site, r.OrderID)
+		if err != nil {
 			return nil, err
 		}
-		states[i] = h.state
+		states := make([]shipment.State, len(family))
+		for i, h := range family {
+			if h, err = s.step(ctx, h.state.ShipmentID, shipment.Cancel{Reason: r.Reason, At: s.clock.now()}); err != nil {
+				return nil, err
+			}
+			states[i] = h.state
+		}
+		if len(family) == known {
+			return shipmentPage(states, ""), nil
+		}
+		known = len(family) // one may have been split in the meantime
 	}
-	return shipmentPage(states, ""), nil
 }
 
 // Plan is the consumer of order events: a confirmed order gets its shipment. It is acknowledged once the shipment is in the
@@ -358,7 +372,17 @@ func (s *Shipping) Plan(ctx context.Context, r journal.Record) error {
 	if err != nil {
 		return err
 	}
-	if st := now.state.Status; st == order.StatusCancelling || st == order.StatusCancelled {
+	switch now.state.Status {
+	case order.StatusCancelling: // the reservation decides, as it does for the one who cancels
+		_, err := call(ctx, s.calls, s.hook, subjects.InventoryEnd, &subjects.EndRequest{ReservationID: o.state.ReservationID, Lines: stockLines(o.state.Lines)})
+		if fault.CodeOf(err) == fault.FailedPrecondition {
+			return nil // goods have left: the order goes on
+		}
+		if err != nil {
+			return err
+		}
+		fallthrough
+	case order.StatusCancelled:
 		_, err := s.cancel(ctx, &subjects.CancelShipmentsRequest{OrderID: o.state.OrderID, Reason: "the order was cancelled"})
 		return err
 	}

@@ -46,3 +46,9 @@ func (t *turns[K]) take(ctx context.Context, id K) (end func(), err error) {
 		}
 	}
 }
+
+// inTurn does something and ends the turn, also when it panics.
+func inTurn[T any](end func(), f func() (T, error)) (T, error) {
+	defer end()
+	return f()
+}

@@ -17,7 +17,7 @@ type Stock struct {
 
 // Stocks is a page of the stock, by SKU.
 type Stocks struct {
-	Stock      []Stock `json:"stock"`
+	Items      []Stock `json:"items"`
 	NextCursor string  `json:"next_cursor"`
 }
 

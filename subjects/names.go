@@ -99,6 +99,9 @@ const (
 	DurableNotify  Durable = "notify"        // order and shipment events → notifications
 )
 
+// ReaderPrefix begins the names of the program's own short-lived readers of the journal. Clients may not touch those either.
+const ReaderPrefix = "waybill-read-"
+
 // Durables lists every durable consumer.
 var Durables = []Durable{DurablePlan, DurableProcess, DurableNotify}
 

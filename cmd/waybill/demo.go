@@ -92,11 +92,7 @@ func (p *program) runDemo(ctx context.Context, x *connection, durability string,
 		at := n.Endpoints()
 		fmt.Fprintf(p.err, "\nThe site goes on until you interrupt it:\n  nats  %s\n  http  %s\n  etcd  %s\n  try   waybill order list --server %s\n",
 			at.NATS, at.HTTP, at.Etcd, at.NATS)
-		select {
-		case <-ctx.Done():
-		case err := <-n.Failed():
-			return err
-		}
+		<-ctx.Done()
 	}
 	if !d.report.OK {
 		return errSilent

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -68,22 +67,16 @@ func (p *program) runNode(ctx context.Context, config configs.Config) error {
 	log.Info().Str("site", string(config.Site)).Str("data", config.Data).Str("durability", config.Durability).Str("version", version).
 		Msg("ready in " + time.Since(begun).Round(time.Millisecond).String())
 
-	var broken error
-	select {
-	case <-ctx.Done():
-		log.Info().Msg("stopping: no more work is taken, what is in flight is finished")
-	case broken = <-n.Failed():
-	}
+	<-ctx.Done()
+	log.Info().Msg("stopping: no more work is taken, what is in flight is finished")
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer cancel()
 	begun = time.Now()
 	if err := n.Stop(end); err != nil {
-		broken = errors.Join(broken, fmt.Errorf("the stop: %w", err))
+		return fmt.Errorf("the stop: %w", err)
 	}
-	if broken == nil {
-		log.Info().Msg("stopped in " + time.Since(begun).Round(time.Millisecond).String())
-	}
-	return broken
+	log.Info().Msg("stopped in " + time.Since(begun).Round(time.Millisecond).String())
+	return nil
 }
 
 // logger writes to the standard error, as the configuration says.

@@ -92,8 +92,8 @@ func (p *program) stockList() *cobra.Command {
 			return c.Inventory.List(ctx, *page)
 		},
 		show: func(s *sheet, stocks *subjects.Stocks) {
-			rows := make([][]string, len(stocks.Stock))
-			for i, st := range stocks.Stock {
+			rows := make([][]string, len(stocks.Items))
+			for i, st := range stocks.Items {
 				rows[i] = []string{string(st.SKU), number(st.OnHand), number(st.Reserved), number(st.Available)}
 			}
 			s.table([]string{"SKU", right + "on hand", right + "reserved", right + "available"}, rows)

@@ -4,8 +4,10 @@ package id
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
+	"strconv"
 
 	"waybill/internal/fault"
 )
@@ -71,16 +73,20 @@ func PaymentOf(o Order) Payment { return Payment(o + "-pay") }
 func ReservationOf(o Order) Reservation { return Reservation(o + "-res") }
 
 // ShipmentOf is the id of the order's n-th shipment, counted from 1.
-func ShipmentOf(o Order, n int) Shipment { return Shipment(string(o) + "-s" + itoa(n)) }
+func ShipmentOf(o Order, n int) Shipment { return Shipment(string(o) + "-s" + strconv.Itoa(n)) }
 
 // NotificationOf is the id of the message that tells the customer of the named event of an order, or of one of its parts.
 func NotificationOf(subject, event string) Notification { return Notification(subject + "-" + event) }
 
-func itoa(n int) string {
-	if n >= 10 {
-		return itoa(n/10) + string(rune('0'+n%10))
+// NotificationAgain is the id of the message that tells of an event which has happened to the same before, such as a second
+// dispatch: it follows from the event's sequence in the journal.
+func NotificationAgain(subject, event string, sequence uint64) Notification {
+	n := subject + "-" + event + "-" + strconv.FormatUint(sequence, 36)
+	if len(n) > MaxDerived {
+		sum := sha256.Sum256([]byte(n))
+		n = "n-" + hex.EncodeToString(sum[:16])
 	}
-	return string(rune('0' + n))
+	return Notification(n)
 }
 
 var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)

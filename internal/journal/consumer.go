@@ -18,6 +18,7 @@ import (
 // subject wait behind it. After MaxTries tries by this process, or at once when it can't be read or Handle answers
 // invalid_argument, it is given up: a dead letter with the original, the reason and the number of tries goes to the stream DEAD,
 // and then the event is acknowledged. While the dead letter can't be written the event stays in the consumer and is tried again.
+// An error that is retryable, or a deadline, says nothing of the event: then it is tried for as long as it takes.
 //
 // Acknowledgements are not durable: after a crash, events come again. Handle keeps its own record of what it has done.
 type ConsumerConfig struct {

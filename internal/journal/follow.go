@@ -159,7 +159,7 @@ func (t *tail) hand(batch []Record, fn func([]Record) error) error {
 
 func (t *tail) config() jetstream.ConsumerConfig {
 	c := jetstream.ConsumerConfig{
-		Name:              "read-" + id.New(),
+		Name:              t.j.reader + id.New(),
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       t.next,
 		AckPolicy:         jetstream.AckNonePolicy,

@@ -5,6 +5,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -33,6 +34,7 @@ type Options struct {
 	Now     func() time.Time // nil: time.Now
 	Log     zerolog.Logger
 	Domain  string // JetStream domain, for a server beyond a leaf node; empty is that of the server connected to
+	Reader  string // begins the names of the readers that Replay and Follow make; empty: read-
 }
 
 // Journal is the journal of one site over one connection. It is safe for concurrent use, holds no goroutine of its own and
@@ -45,6 +47,7 @@ type Journal struct {
 	barrier Barrier
 	now     func() time.Time
 	log     zerolog.Logger
+	reader  string
 }
 
 // Open binds to the stream JOURNAL, which must exist by the first use. It sends nothing.
@@ -65,7 +68,7 @@ func Open(nc *nats.Conn, o Options) (*Journal, error) {
 	}
 	return &Journal{
 		nc: nc, js: js, stream: OpenStream(nc, subjects.StreamJournal, o.Domain),
-		site: o.Site, barrier: o.Barrier, now: o.Now, log: o.Log,
+		reader: cmp.Or(o.Reader, "read-"), site: o.Site, barrier: o.Barrier, now: o.Now, log: o.Log,
 	}, nil
 }
 

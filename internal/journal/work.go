@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -33,7 +34,7 @@ func (w *consumption) work(ctx context.Context, t *task) {
 		return
 	}
 	final := fault.CodeOf(err) == fault.InvalidArgument || r.Malformed != ""
-	if final || tries >= w.c.MaxTries {
+	if final || tries >= w.c.MaxTries && !patient(err) {
 		buried := w.bury(ctx, t, err, tries)
 		if buried == nil {
 			w.c.Log.Error().Err(err).Str("subject", r.Subject).Uint64("sequence", r.Sequence).Int("tries", tries).
@@ -51,6 +52,16 @@ func (w *consumption) work(ctx context.Context, t *task) {
 	w.again(t.msg, delay)
 }
 
+// patient reports whether an error says that something is away or slow: that is no fault of the event, which is tried for as
+// long as it takes.
+func patient(err error) bool {
+	switch fault.CodeOf(err) {
+	case fault.Unavailable, fault.DeadlineExceeded, fault.ResourceExhausted, fault.Aborted:
+		return true
+	}
+	return false
+}
+
 // again gives the event back to the server, to come again after the delay.
 func (w *consumption) again(m *nats.Msg, delay time.Duration) {
 	w.answer(m, []byte(`-NAK {"delay":`+strconv.FormatInt(int64(delay), 10)+`}`))
@@ -61,7 +72,7 @@ func (w *consumption) handle(ctx context.Context, r Record) (err error) {
 	if err := r.readable(); err != nil {
 		return err
 	}
-	s := &scope.Scope{Cause: r.ID, Traceparent: r.Traceparent}
+	s := &scope.Scope{Cause: r.ID, Traceparent: cmp.Or(r.Traceparent, scope.NewTraceparent())}
 	s.Note(r.Sequence)
 	ctx, cancel := context.WithTimeout(scope.With(ctx, s), w.c.AckWait)
 	defer cancel()
@@ -72,5 +83,9 @@ func (w *consumption) handle(ctx context.Context, r Record) (err error) {
 			err = fault.New(fault.Internal, "the handler panicked")
 		}
 	}()
-	return w.c.Handle(ctx, r)
+	if err := w.c.Handle(ctx, r); err != nil {
+		return err
+	}
+	// What the handler wrote is its record of having handled the event: it is durable before the event is acknowledged.
+	return w.j.barrier.Wait(ctx, s.Highest())
 }

@@ -91,8 +91,8 @@ func recorded(t *testing.T) map[string]int {
 		points[lines.Text()]++
 	}
 	// Polling answers pass at any time, and rest on nothing that is at work.
-	for _, p := range []string{"reply order.get", "reply shipping.get", "reply payment.ledger", "reply journal.seals", "reply dead.list", "reply inventory.get",
-		"reply inventory.list", "reply order.list"} {
+	for _, p := range []string{"reply order.get", "reply order.list", "reply shipping.get", "reply inventory.get", "reply inventory.list",
+		"reply payment.ledger", "reply journal.seals", "reply dead.list"} {
 		delete(points, p)
 	}
 	return points
@@ -104,7 +104,8 @@ func absent(points map[string]int) (missing []string) {
 		"payment.expired": true, "payment.accepted_offline": true, "payment.declined_after_acceptance": true, "payment.capture_failed": true,
 		"refund.failed": true, "refund.reversed": true, "order.resumed": true,
 	}
-	for _, kind := range []subjects.Kind{subjects.KindOrder, subjects.KindPayment, subjects.KindRefund, subjects.KindReservation, subjects.KindStock, subjects.KindShipment} {
+	for _, kind := range []subjects.Kind{subjects.KindOrder, subjects.KindPayment, subjects.KindRefund, subjects.KindReservation, subjects.KindStock,
+		subjects.KindShipment} {
 		for _, event := range subjects.EventsByKind[kind] {
 			if name := string(kind) + "." + event; points["append "+name] == 0 && !never[name] {
 				missing = append(missing, name)

@@ -169,11 +169,12 @@ func scripted() *script {
 		r.Fulfilment, r.ShipTo = subjects.Pickup, nil
 		return r
 	}
+	euros := func(cents int64) subjects.Money { return subjects.Money{Amount: cents, Currency: "EUR"} }
 	stockUp := func(names ...id.SKU) []*plot {
 		var out []*plot
 		for _, sku := range names {
 			out = append(out, &plot{name: "stock of " + string(sku), steps: []step{
-				request(subjects.CatalogPut, subjects.PutItemRequest{SKU: sku, Name: "Item " + string(sku), UnitPrice: subjects.Money{Amount: 250, Currency: "EUR"}, TaxRateBP: 1900}),
+				request(subjects.CatalogPut, subjects.PutItemRequest{SKU: sku, Name: "Item " + string(sku), UnitPrice: euros(250), TaxRateBP: 1900}),
 				request(subjects.InventoryReceive, subjects.ReceiveRequest{SKU: sku, Quantity: 10, Reference: "opening"}),
 			}})
 		}
@@ -191,25 +192,28 @@ func scripted() *script {
 	day := []*plot{
 		{name: "shipped in two parts", steps: []step{
 			s.order(by("parts", "tok_ok", 5)), parcel("parts"),
-			requestWith(subjects.ShippingSplit, subjects.ShipmentRequest{ShipmentID: id.ShipmentOf("parts", 1), Lines: []subjects.StockLine{line("parts", 2)}},
+			requestWith(subjects.ShippingSplit,
+				subjects.ShipmentRequest{ShipmentID: id.ShipmentOf("parts", 1), Lines: []subjects.StockLine{line("parts", 2)}},
 				[]rpc.CallOption{rpc.WithIdempotencyKey("split-1")}),
 			verb(subjects.ShippingBook, "parts", 1), verb(subjects.ShippingBook, "parts", 2),
 			verb(subjects.ShippingDispatch, "parts", 1), verb(subjects.ShippingDeliver, "parts", 1),
 			verb(subjects.ShippingDispatch, "parts", 2), verb(subjects.ShippingFail, "parts", 2),
 			verb(subjects.ShippingDispatch, "parts", 2), verb(subjects.ShippingDeliver, "parts", 2),
 			reach("parts", "completed"),
-			request(subjects.PaymentRefund, subjects.RefundRequest{PaymentID: id.PaymentOf("parts"), RefundID: "goodwill", Amount: subjects.Money{Amount: 100, Currency: "EUR"}}),
+			request(subjects.PaymentRefund, subjects.RefundRequest{PaymentID: id.PaymentOf("parts"), RefundID: "goodwill", Amount: euros(100)}),
 		}},
 		{name: "sent back", steps: []step{
 			s.order(by("back", "tok_ok", 2)), parcel("back"), verb(subjects.ShippingBook, "back", 1), verb(subjects.ShippingDispatch, "back", 1),
 			verb(subjects.ShippingFail, "back", 1), verb(subjects.ShippingReturn, "back", 1), reach("back", "needs_action"),
 		}},
 		{name: "picked up", steps: []step{
-			s.order(fetched(by("fetch", "tok_ok", 3))), parcel("fetch"), verb(subjects.ShippingPrepare, "fetch", 1), verb(subjects.ShippingReady, "fetch", 1),
+			s.order(fetched(by("fetch", "tok_ok", 3))), parcel("fetch"),
+			verb(subjects.ShippingPrepare, "fetch", 1), verb(subjects.ShippingReady, "fetch", 1),
 			verb(subjects.ShippingDeliver, "fetch", 1), reach("fetch", "completed"),
 		}},
 		{name: "picked up for cash", steps: []step{
-			s.order(inCash(fetched(by("cash", "", 3)))), parcel("cash"), verb(subjects.ShippingPrepare, "cash", 1), verb(subjects.ShippingReady, "cash", 1),
+			s.order(inCash(fetched(by("cash", "", 3)))), parcel("cash"),
+			verb(subjects.ShippingPrepare, "cash", 1), verb(subjects.ShippingReady, "cash", 1),
 			verb(subjects.ShippingDeliver, "cash", 1), reach("cash", "completed"),
 		}},
 		{name: "cancelled", steps: []step{s.order(by("undo", "tok_ok", 4)), parcel("undo"), cancelled("undo"), reach("undo", "cancelled")}},
@@ -217,7 +221,9 @@ func scripted() *script {
 		{name: "declined", steps: []step{s.order(by("broke", "tok_declined", 1)), reach("broke", "rejected")}},
 		{name: "out of stock", steps: []step{s.order(by("empty", "tok_ok", 11)), reach("empty", "rejected")}},
 		{name: "no answer from the gateway", steps: []step{s.order(by("mute", "tok_timeout", 2)), reach("mute", "confirmed")}},
-		{name: "the customer must act", steps: []step{s.order(by("act", "tok_action_required", 2)), resume, reach("act", "confirmed", "rejected")}},
+		{name: "the customer must act", steps: []step{
+			s.order(by("act", "tok_action_required", 2)), reach("act", "needs_action", "rejected"), resume, reach("act", "confirmed", "rejected"),
+		}},
 		{name: "a clerk", steps: []step{
 			request(subjects.InventoryReserve, subjects.ReserveRequest{ReservationID: "own-1", Lines: own, TTL: subjects.Duration(time.Hour)}),
 			request(subjects.InventoryExtend, subjects.ReservationRequest{ReservationID: "own-1", TTL: subjects.Duration(2 * time.Hour)}),
@@ -230,14 +236,19 @@ func scripted() *script {
 			request(subjects.InventoryReceive, subjects.ReceiveRequest{SKU: "own-held", Quantity: 4, Reference: "delivery"}),
 		}},
 	}
-	evening := &plot{name: "the evening's settings", steps: []step{change("order.pending_timeout", `"1s"`), change("payment.capture", `"on_confirm"`)}}
+	evening := &plot{name: "the evening's settings", steps: []step{
+		change("order.pending_timeout", `"1s"`), change("payment.capture", `"on_confirm"`),
+	}}
 	night := []*plot{
 		{name: "expired", steps: []step{s.order(by("never", "tok_unavailable", 2)), reach("never", "expired")}},
 		{name: "expired while the customer was to act", steps: []step{s.order(by("idle", "tok_action_required", 2)), reach("idle", "expired", "rejected")}},
-		{name: "cancelled after it was paid", steps: []step{s.order(by("paid", "tok_ok", 2)), reach("paid", "confirmed"), cancelled("paid"), reach("paid", "cancelled")}},
+		{name: "cancelled after it was paid", steps: []step{
+			s.order(by("paid", "tok_ok", 2)), reach("paid", "confirmed"), cancelled("paid"), reach("paid", "cancelled"),
+		}},
 	}
 	s.acts = [][]*plot{
-		append(stockUp("parts", "back", "fetch", "cash", "undo", "unpaid", "broke", "empty", "mute", "act", "own-held", "never", "idle", "paid"), settings),
+		append(stockUp("parts", "back", "fetch", "cash", "undo", "unpaid", "broke", "empty", "mute", "act", "own-held", "never", "idle", "paid"),
+			settings),
 		day, {evening}, night,
 	}
 	return s
@@ -247,7 +258,8 @@ func scripted() *script {
 func (s *script) check(t testing.TB, c *dialed) {
 	t.Helper()
 	ends := map[id.Order]subjects.OrderStatus{
-		"parts": "completed", "fetch": "completed", "cash": "completed", "undo": "cancelled", "unpaid": "cancelled", "paid": "cancelled", "back": "needs_action",
+		"parts": "completed", "fetch": "completed", "cash": "completed", "undo": "cancelled", "unpaid": "cancelled", "paid": "cancelled",
+		"back":  "needs_action",
 		"broke": "rejected", "empty": "rejected", "mute": "confirmed", "never": "expired",
 	}
 	for o, told := range s.told {
@@ -264,7 +276,8 @@ func (s *script) check(t testing.TB, c *dialed) {
 		}
 	}
 	for sku, want := range map[id.SKU]subjects.Stock{
-		"parts": {OnHand: 5}, "back": {OnHand: 8}, "fetch": {OnHand: 7}, "cash": {OnHand: 7}, "undo": {OnHand: 10}, "unpaid": {OnHand: 10}, "broke": {OnHand: 10},
+		"parts": {OnHand: 5}, "back": {OnHand: 8}, "fetch": {OnHand: 7}, "cash": {OnHand: 7}, "undo": {OnHand: 10}, "unpaid": {OnHand: 10},
+		"broke": {OnHand: 10},
 		"empty": {OnHand: 10}, "mute": {OnHand: 10, Reserved: 2}, "never": {OnHand: 10}, "paid": {OnHand: 10}, "own-held": {OnHand: 11},
 	} {
 		want.SKU, want.Available = sku, want.OnHand-want.Reserved

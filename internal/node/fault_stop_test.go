@@ -130,7 +130,8 @@ func TestFaultIsFound(t *testing.T) {
 	lines := []inventory.Line{{SKU: "few", Quantity: 3}}
 	at := timestamp.Of(time.Now())
 	if _, err := j.Append(within(t), journal.Entry{
-		Subject: subjects.Event(n.Config.Site, subjects.KindReservation, id.Reservation("stolen")), Kind: subjects.KindReservation, Event: string(inventory.TypeHeld),
+		Subject: subjects.Event(n.Config.Site, subjects.KindReservation, id.Reservation("stolen")),
+		Kind:    subjects.KindReservation, Event: string(inventory.TypeHeld),
 		Data:  inventory.Held{ReservationID: "stolen", Lines: lines, At: at},
 		State: inventory.Reservation{ReservationID: "stolen", Status: inventory.StatusHeld, Lines: lines, UpdatedAt: at},
 	}); err != nil {

@@ -93,7 +93,7 @@ func (m *models) read(ctx context.Context) error {
 	defer cancel()
 	m.mu.Lock()
 	rebuild := m.rebuild
-	m.rebuild, m.restart = false, cancel
+	m.restart = cancel
 	m.mu.Unlock()
 	at, id, err := m.view.Position(ctx)
 	if err != nil {
@@ -113,6 +113,9 @@ func (m *models) read(ctx context.Context) error {
 		if err := m.view.Reset(ctx); err != nil {
 			return err
 		}
+		m.mu.Lock()
+		m.rebuild = false
+		m.mu.Unlock()
 		at = 0
 	}
 	return m.journal.Follow(ctx, at+1, []string{}, func(batch []journal.Record) error {
@@ -172,6 +175,9 @@ func (m *models) State(ctx context.Context) (subjects.ViewState, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.rebuild {
+		at = 0
+	}
 	return subjects.ViewState{Sequence: at, Target: m.target}, nil
 }
 
@@ -181,12 +187,9 @@ func (m *models) Rebuild(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := m.view.Reset(ctx); err != nil {
-		return err
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.target, m.rebuild = last, true
+	m.target, m.rebuild = last, true // the reader throws them away: nobody else writes to them
 	if m.restart != nil {
 		m.restart()
 	}

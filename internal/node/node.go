@@ -25,7 +25,6 @@ import (
 	"waybill/internal/id"
 	"waybill/internal/registry"
 	"waybill/internal/rpc"
-	"waybill/internal/vault"
 	"waybill/internal/view"
 	"waybill/subjects"
 )
@@ -66,7 +65,6 @@ type Node struct {
 	live     *configs.Live
 	registry *registry.Registry
 	barrier  barrier
-	vault    *vault.Vault
 	hashKey  []byte
 	models   *models
 	lists    *handlers.Lists
@@ -75,7 +73,6 @@ type Node struct {
 	http     *gateway.Server
 
 	endpoints Endpoints
-	failed    chan error
 	closers   []closer // in the order of the start
 	stopOnce  sync.Once
 	stopErr   error
@@ -97,7 +94,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	n := &Node{opts: o, instance: instanceName(), live: configs.NewLive(), failed: make(chan error, 1)}
+	n := &Node{opts: o, instance: instanceName(), live: configs.NewLive()}
 	n.levels = newLevels(n.live, o.Config.LogLevel)
 	n.log = n.levels.logger(o.Log, "")
 	for _, step := range []func(context.Context) error{
@@ -133,16 +130,6 @@ func instanceName() string {
 
 // Endpoints says where the node listens.
 func (n *Node) Endpoints() Endpoints { return n.endpoints }
-
-// Failed receives an error when a part of the node has died for good: the node should be stopped then.
-func (n *Node) Failed() <-chan error { return n.failed }
-
-func (n *Node) fail(err error) {
-	select {
-	case n.failed <- err:
-	default: // one is enough to end the node
-	}
-}
 
 // Stop ends the node: no new work, what is in flight is finished until ctx ends, then everything closes in reverse. Further
 // calls return what the first did.
@@ -284,13 +271,18 @@ func dialEtcd(endpoints []string) (*clientv3.Client, error) {
 func (n *Node) openRegistry(ctx context.Context, client *clientv3.Client) error {
 	r, err := registry.Open(ctx, registry.Options{
 		Client: client, Site: n.opts.Config.Site, Instance: n.instance, StateFile: filepath.Join(n.opts.Config.Data, "settings.json"),
-		Live: n.live, Log: n.log, SoleProcess: n.etcd != nil && n.store.own != nil,
+		Live: n.live, Log: n.log, SoleProcess: n.store.own != nil, // the process that holds the store leads by right while etcd is away
 	})
 	if err != nil {
 		return err
 	}
 	n.registry = r
-	n.onStop("registry", r.Close)
+	n.onStop("registry", func(ctx context.Context) error {
+		if err := r.Close(ctx); err != nil {
+			n.log.Warn().Err(err).Msg("etcd could not be told of the stop; the leases run out by themselves")
+		}
+		return nil
+	})
 	return nil
 }
 
@@ -358,6 +350,9 @@ func (n *Node) readModels(ctx context.Context) error {
 }
 
 func (n *Node) listenHTTP(context.Context) error {
+	if !embedded.Loopback(n.opts.Config.HTTPAddr) {
+		return fault.New(fault.InvalidArgument, "HTTP on %s would be open to anybody, without credentials and TLS: listen on 127.0.0.1", n.opts.Config.HTTPAddr)
+	}
 	s, err := gateway.Start(n.opts.Config.HTTPAddr, n.missing, n.log)
 	if err != nil {
 		return err
@@ -384,8 +379,6 @@ func (n *Node) becomeReady(ctx context.Context) error {
 		}
 		select {
 		case <-tick.C:
-		case err := <-n.failed:
-			return err
 		case <-ctx.Done():
 			return fault.Wrap(ctx.Err(), fault.Unavailable, "the node did not become ready: %v", missing)
 		}

@@ -11,13 +11,17 @@ import (
 	"waybill/subjects"
 )
 
-// site of one node whose work can be stopped at any point.
+// gated starts a node whose work can be stopped at any point.
 func gated(t testing.TB, options ...nodetest.Option) (*gates, *nodetest.Node, *dialed) {
 	t.Helper()
 	g := &gates{}
 	n := nodetest.Start(t, append(options, nodetest.WithHook(g.pass))...)
 	return g, n, mustDial(t, n.URL())
 }
+
+// beforeConfirmed are the points that a live request passes on its way to a confirmed order, in their order.
+var beforeConfirmed = []string{"append order.placed", "append reservation.held", "call inventory.reserve", "append payment.created",
+	"append payment.processing", "gateway authorize", "append payment.authorized", "call payment.authorize"}
 
 // TestForcedRaces forces races between two requests, or a request and the background process: one side is stopped at a point
 // of its work until the other is through.
@@ -95,11 +99,13 @@ func TestForcedRaces(t *testing.T) {
 		stock("halfgone")
 		place(t, c, card(o, "tok_ok", line("halfgone", 5)), "confirmed")
 		sh := shipped(t, c, o)
-		if _, err := ask(c, 5*time.Second, subjects.ShippingSplit, subjects.ShipmentRequest{ShipmentID: sh, Lines: []subjects.StockLine{line("halfgone", 2)}}); err != nil {
+		part := subjects.ShipmentRequest{ShipmentID: sh, Lines: []subjects.StockLine{line("halfgone", 2)}}
+		if _, err := ask(c, 5*time.Second, subjects.ShippingSplit, part); err != nil {
 			t.Fatal(err)
 		}
 		for n := range 2 {
-			if _, err := ask(c, 5*time.Second, subjects.ShippingBook, subjects.ShipmentRequest{ShipmentID: id.ShipmentOf(o, n+1), Carrier: "van"}); err != nil {
+			book := subjects.ShipmentRequest{ShipmentID: id.ShipmentOf(o, n+1), Carrier: "van"}
+			if _, err := ask(c, 5*time.Second, subjects.ShippingBook, book); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -144,8 +150,7 @@ func TestForcedRaces(t *testing.T) {
 	})
 
 	// The placing is stopped anywhere before it is confirmed: the cancellation ends it, and nothing is held or authorized.
-	for i, point := range []string{"append order.placed", "append reservation.held", "call inventory.reserve", "append payment.created", "append payment.processing",
-		"gateway authorize", "append payment.authorized", "call payment.authorize"} {
+	for i, point := range beforeConfirmed {
 		t.Run("cancel while placing at "+point, func(t *testing.T) {
 			sku := id.SKU(fmt.Sprintf("placing%d", i))
 			o := id.Order(sku)
@@ -172,21 +177,20 @@ func TestForcedRaces(t *testing.T) {
 	}
 
 	// A duplicate comes while the original is at work: it waits as long as it may, and the next one gets the same answer.
-	for i, point := range []string{"append order.placed", "append reservation.held", "call inventory.reserve", "append payment.created", "append payment.processing",
-		"gateway authorize", "append payment.authorized", "call payment.authorize", "append order.confirmed", "reply order.place"} {
+	for i, point := range append(beforeConfirmed, "append order.confirmed", "reply order.place") {
 		t.Run("duplicate at "+point, func(t *testing.T) {
 			sku := id.SKU(fmt.Sprintf("twice%d", i))
 			o := id.Order(sku)
 			stock(sku)
 			r := card(o, "tok_ok", line(sku, 3))
 			trap := g.set(t, point)
-			first := begin(c, 20*time.Second, subjects.OrderPlace, r)
+			first := begin(c, 20*500*time.Millisecond, subjects.OrderPlace, r)
 			trap.wait(t)
-			hasty, err := ask(c, time.Second, subjects.OrderPlace, r)
+			hasty, err := ask(c, 500*time.Millisecond, subjects.OrderPlace, r)
 			if err != nil || hasty.Status != "pending" && hasty.Status != "confirmed" {
 				t.Errorf("the duplicate got %+v, %v", hasty, err)
 			}
-			patient := begin(c, 20*time.Second, subjects.OrderPlace, r)
+			patient := begin(c, 20*500*time.Millisecond, subjects.OrderPlace, r)
 			trap.release()
 			a, b := got(t, first), got(t, patient)
 			if a.err != nil || b.err != nil || a.res.Status != "confirmed" || b.res.Status != "confirmed" || a.res.Revision != b.res.Revision {

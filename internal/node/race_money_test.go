@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/internal/nodetest"
+	"waybill/internal/rpc"
 	"waybill/subjects"
 )
 
@@ -37,10 +39,12 @@ func TestMoneyRaces(t *testing.T) {
 	part := func(n int64) subjects.Money { return subjects.Money{Amount: n, Currency: "EUR"} }
 
 	capture := func(o id.Order, name string, amount subjects.Money) <-chan answer[subjects.PaymentInfo] {
-		return begin(c, 10*time.Second, subjects.PaymentCapture, subjects.CaptureRequest{PaymentID: id.PaymentOf(o), CaptureID: id.Capture(name), Amount: amount})
+		r := subjects.CaptureRequest{PaymentID: id.PaymentOf(o), CaptureID: id.Capture(name), Amount: amount}
+		return begin(c, 10*time.Second, subjects.PaymentCapture, r)
 	}
 	refund := func(o id.Order, name string, amount subjects.Money) <-chan answer[subjects.PaymentInfo] {
-		return begin(c, 10*time.Second, subjects.PaymentRefund, subjects.RefundRequest{PaymentID: id.PaymentOf(o), RefundID: id.Refund(name), Amount: amount})
+		r := subjects.RefundRequest{PaymentID: id.PaymentOf(o), RefundID: id.Refund(name), Amount: amount}
+		return begin(c, 10*time.Second, subjects.PaymentRefund, r)
 	}
 
 	t.Run("captures at once exceed the authorization", func(t *testing.T) {
@@ -176,6 +180,21 @@ func TestSplitRaces(t *testing.T) {
 			t.Errorf("%s has %d shipments of %d units", o, len(now.Shipments), units)
 		}
 	}
+
+	// Under one key it is one split, however often it is asked.
+	place(t, c, card("keyed", "tok_ok", line("pair", 7)), "confirmed")
+	r := subjects.ShipmentRequest{ShipmentID: shipped(t, c, "keyed"), Lines: []subjects.StockLine{line("pair", 2)}}
+	crowd(6, 6, func(int) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		q := r
+		if _, err := rpc.Call(ctx, c.caller, subjects.ShippingSplit, &q, rpc.WithIdempotencyKey("once")); err != nil {
+			t.Errorf("one of several splits under one key: %v", err)
+		}
+	})
+	if now := becomes(t, c, "keyed", "confirmed"); len(now.Shipments) != 2 {
+		t.Errorf("one split has made %d shipments", len(now.Shipments))
+	}
 	audit(t, c)
 }
 
@@ -217,7 +236,7 @@ func TestExpiryAgainstResume(t *testing.T) {
 		}
 	}
 
-	for i, point := range []string{"append payment.processing", "gateway authorize", "append payment.authorized"} {
+	for i, point := range []string{"append payment.processing", "append payment.authorized"} {
 		t.Run("the customer is first at "+point, func(t *testing.T) {
 			o := id.Order(fmt.Sprintf("acts%d", i))
 			waits(t, o)
@@ -234,7 +253,7 @@ func TestExpiryAgainstResume(t *testing.T) {
 			}
 		})
 	}
-	for i, point := range []string{"append reservation.released", "call inventory.end", "append payment.voiding", "gateway void", "append payment.voided"} {
+	for i, point := range []string{"append reservation.released", "append payment.voiding", "gateway void", "append payment.voided"} {
 		t.Run("the time is first at "+point, func(t *testing.T) {
 			o := id.Order(fmt.Sprintf("late%d", i))
 			trap := g.set(t, point)

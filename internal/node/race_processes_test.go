@@ -102,8 +102,7 @@ func TestTwoProcesses(t *testing.T) {
 	// The process that places the order is stopped in the middle until the other one, where the background process lives, has
 	// given it up and finished the order without it.
 	impatient(t, c, "150ms")
-	for i, point := range []string{"append order.placed", "append reservation.held", "call inventory.reserve", "append payment.created", "append payment.processing",
-		"gateway authorize", "append payment.authorized", "call payment.authorize"} {
+	for i, point := range beforeConfirmed {
 		t.Run("the background is first at "+point, func(t *testing.T) {
 			where := gb
 			if point == "append reservation.held" { // the stock is the first process's
@@ -185,7 +184,8 @@ func TestDeposedInventory(t *testing.T) {
 			t.Fatal(err)
 		}
 		body := map[string]any{"role": subjects.RoleInventory, "instance": "somebody-else", "at": timestamp.Of(time.Now())}
-		if _, err := j.Append(ctx, journal.Entry{Subject: subject, Kind: subjects.KindLeader, Event: "claimed", Data: body, State: body, Previous: last}); err != nil {
+		entry := journal.Entry{Subject: subject, Kind: subjects.KindLeader, Event: "claimed", Data: body, State: body, Previous: last}
+		if _, err := j.Append(ctx, entry); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -237,7 +237,8 @@ func TestInventoryTakeover(t *testing.T) {
 	only := func(services ...subjects.Service) nodetest.Option {
 		return nodetest.WithConfig(func(c *configs.Config) { c.Services = services })
 	}
-	store := nodetest.Start(t, only(slices.DeleteFunc(slices.Clone(subjects.Services), func(s subjects.Service) bool { return s == subjects.Inventory })...))
+	others := slices.DeleteFunc(slices.Clone(subjects.Services), func(s subjects.Service) bool { return s == subjects.Inventory })
+	store := nodetest.Start(t, only(others...))
 	leader := beside(t, store, only(subjects.Inventory))
 	heir := beside(t, store, only(subjects.Inventory))
 	c := mustDial(t, store.URL())

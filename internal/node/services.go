@@ -67,7 +67,7 @@ func (n *Node) streams(ctx context.Context) error {
 }
 
 func (n *Node) openJournal(nc *nats.Conn) (*journal.Journal, error) {
-	return journal.Open(nc, journal.Options{Site: n.opts.Config.Site, Barrier: n.barrier, Now: n.opts.Clock, Log: n.log})
+	return journal.Open(nc, journal.Options{Site: n.opts.Config.Site, Barrier: n.barrier, Now: n.opts.Clock, Log: n.log, Reader: subjects.ReaderPrefix})
 }
 
 // serve starts the services of this process in the order of subjects.Services: who is called starts before its callers.
@@ -102,6 +102,9 @@ func (s *services) forget(customer id.Customer) {
 	}
 }
 
+// drainTime is how long a service may finish what it is at when the node stops.
+const drainTime = 5 * time.Second
+
 // room is what one service has to itself: a connection to the streams, and one on which it answers and asks.
 type room struct {
 	service subjects.Service
@@ -135,7 +138,16 @@ func (s *services) endpoints(r room, register func(*rpc.Server)) error {
 	if err != nil {
 		return err
 	}
-	s.n.onStop(string(r.service), server.Stop)
+	s.n.onStop(string(r.service), func(ctx context.Context) error {
+		// What is at work gets a part of the time that there is: the callers of this service have been stopped before it, and those
+		// that it calls are stopped after it.
+		ctx, cancel := context.WithTimeout(ctx, drainTime)
+		defer cancel()
+		if err := server.Stop(ctx); err != nil {
+			s.n.log.Warn().Err(err).Str("service", string(r.service)).Msg("requests were cut off; asked again with the same id they are finished")
+		}
+		return nil
+	})
 	return nil
 }
 
@@ -144,7 +156,7 @@ func (s *services) newServer(r room, register func(*rpc.Server)) (*rpc.Server, e
 	server, err := rpc.NewServer(r.front, r.service, rpc.Options{
 		Site: n.opts.Config.Site, Instance: n.instance, Version: n.opts.Version, Description: "Waybill " + string(r.service),
 		Barrier: n.barrier, MaxInFlight: func() int { return int(n.live.Int(configs.RPCMaxInFlight)) },
-		Log: n.levels.logger(n.opts.Log, r.service), Refuse: s.refuse, Observe: s.observe,
+		Log: n.levels.logger(n.opts.Log, r.service), Observe: s.observe,
 	})
 	if err != nil {
 		return nil, err
@@ -157,14 +169,6 @@ func (s *services) newServer(r room, register func(*rpc.Server)) (*rpc.Server, e
 	defer s.mu.Unlock()
 	s.servers[r.service] = server
 	return server, nil
-}
-
-// refuse turns away new orders while the disk is almost full.
-func (s *services) refuse(service subjects.Service, method string) error {
-	if service == subjects.Order && method == subjects.OrderPlace.Method && s.n.space.low() {
-		return fault.New(fault.ResourceExhausted, "the site's disk is almost full: no new orders until there is space again")
-	}
-	return nil
 }
 
 func (s *services) observe(o rpc.Observation) {
@@ -200,7 +204,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		return s.endpoints(r, handlers.NewCatalog(r.journal, n.lists, site, clock).Register)
 	case subjects.Inventory:
 		inventory := handlers.NewInventory(handlers.InventoryDeps{
-			Journal: r.journal, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, Instance: n.instance,
+			Connect: s.unbroken, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, Instance: n.instance,
 		})
 		s.lead(ctx, r, inventory)
 		return nil
@@ -212,7 +216,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		}).Register)
 	case subjects.Order:
 		orders := handlers.NewOrders(handlers.OrdersDeps{
-			Journal: r.journal, Calls: r.calls, Vault: keys, Lists: n.lists, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, HashKey: n.hashKey,
+			Journal: r.journal, Calls: r.calls, Vault: keys, Lists: n.lists, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, HashKey: n.hashKey, LowSpace: n.space.low,
 		})
 		process := handlers.NewProcess(orders, n.models.view)
 		if err := s.endpoints(r, orders.Register); err != nil {
@@ -289,6 +293,22 @@ func (s *services) consume(r room, durable subjects.Durable, filter string, hand
 	}
 	n.onStop("consumer "+string(durable), stop)
 	return nil
+}
+
+// unbroken implements handlers.Connect.
+func (s *services) unbroken(lost func(error)) (*journal.Journal, func(), error) {
+	nc, err := s.n.store.connect(string(subjects.Inventory), nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) {
+		lost(fault.New(fault.Unavailable, "the stock's connection to the journal is lost"))
+	}))
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := s.n.openJournal(nc)
+	if err != nil {
+		nc.Close()
+		return nil, nil, err
+	}
+	return j, nc.Close, nil
 }
 
 // lead takes part in the election of the stock's writer, and serves the stock while elected.

@@ -24,7 +24,7 @@ type store struct {
 	own     *embedded.NATS // nil where the server runs elsewhere
 	url     string
 	master  [32]byte // the site's master key
-	connect func(user string) (*nats.Conn, error)
+	connect func(user string, more ...nats.Option) (*nats.Conn, error)
 	forget  func() // takes back the announcement of an own server
 }
 
@@ -59,7 +59,7 @@ func openStore(ctx context.Context, c configs.Config, log zerolog.Logger) (*stor
 	}
 	return &store{
 		own: n, url: n.URL(), master: secrets.Master, forget: forget,
-		connect: func(user string) (*nats.Conn, error) { return n.Connect(user) },
+		connect: n.Connect,
 	}, nil
 }
 
@@ -89,12 +89,12 @@ func remoteStore(c configs.Config, log zerolog.Logger) (*store, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &store{url: c.NATSURL, master: secrets.Master, forget: func() {}, connect: func(user string) (*nats.Conn, error) {
+		return &store{url: c.NATSURL, master: secrets.Master, forget: func() {}, connect: func(user string, more ...nats.Option) (*nats.Conn, error) {
 			key, err := secrets.Option(user)
 			if err != nil {
 				return nil, err
 			}
-			return dial(c, log, user, key)
+			return dial(c, log, user, key, more...)
 		}}, nil
 	case strings.HasPrefix(name, "waybill-"):
 		return nil, fault.New(fault.Unauthenticated,
@@ -105,7 +105,7 @@ func remoteStore(c configs.Config, log zerolog.Logger) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &store{url: c.NATSURL, master: secrets.Master, forget: func() {}, connect: func(user string) (*nats.Conn, error) {
+	return &store{url: c.NATSURL, master: secrets.Master, forget: func() {}, connect: func(user string, more ...nats.Option) (*nats.Conn, error) {
 		var key nats.Option
 		if c.Creds != "" {
 			var err error
@@ -113,7 +113,7 @@ func remoteStore(c configs.Config, log zerolog.Logger) (*store, error) {
 				return nil, err
 			}
 		}
-		return dial(c, log, user, key)
+		return dial(c, log, user, key, more...)
 	}}, nil
 }
 
@@ -133,7 +133,7 @@ func credentials(path string) (nats.Option, error) {
 	return key, nil
 }
 
-func dial(c configs.Config, log zerolog.Logger, user string, key nats.Option) (*nats.Conn, error) {
+func dial(c configs.Config, log zerolog.Logger, user string, key nats.Option, more ...nats.Option) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name("waybill-" + user), nats.Timeout(3 * time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond), nats.PingInterval(10 * time.Second),
@@ -149,7 +149,7 @@ func dial(c configs.Config, log zerolog.Logger, user string, key nats.Option) (*
 	if key != nil {
 		options = append(options, key, nats.CustomInboxPrefix("_WB."+user))
 	}
-	nc, err := nats.Connect(c.NATSURL, options...)
+	nc, err := nats.Connect(c.NATSURL, append(options, more...)...)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "%s can't be entered as %s", c.NATSURL, user)
 	}

@@ -158,7 +158,7 @@ func (s *site) needsAction(t *testing.T, o id.Order, sku id.SKU) {
 
 var resumed = tale{
 	Status: "confirmed", Payment: "authorized", OnHand: 10, Reserved: 2, Shipments: []string{"s1 pending"},
-	History: list(held, "payment.requires_action", "order.needs_action", "payment.processing", "payment.authorized", "order.confirmed", "shipment.planned"),
+	History: list(held, "payment.requires_action", "order.needs_action", "payment.processing", "payment.authorized", "order.resumed", "order.confirmed", "shipment.planned"),
 	Ledger:  []string{authorized}, Told: []string{"order.confirmed delivered", "order.needs_action delivered"},
 }
 
@@ -233,7 +233,7 @@ func TestCaptureOnConfirm(t *testing.T) {
 			call(t, s.c, subjects.PaymentResume, subjects.ResumeRequest{PaymentID: id.PaymentOf(o)})
 			s.end(t, o, sku, tale{
 				Status: "confirmed", Payment: "captured", Captured: 595, OnHand: 10, Reserved: 2, Shipments: []string{"s1 pending"},
-				History: list(held, "payment.requires_action", "order.needs_action", "payment.processing", "payment.authorized", "order.confirmed",
+				History: list(held, "payment.requires_action", "order.needs_action", "payment.processing", "payment.authorized", "order.resumed", "order.confirmed",
 					"shipment.planned", "payment.capturing", "payment.captured"),
 				Ledger: []string{authorized, captured}, Told: []string{"order.confirmed delivered", "order.needs_action delivered"},
 			})

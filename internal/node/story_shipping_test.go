@@ -142,7 +142,7 @@ func TestShipping(t *testing.T) {
 			s.end(t, o, sku, tale{
 				Status: "completed", Payment: "captured", Captured: 595, OnHand: 8, Shipments: []string{"s1 delivered"},
 				History: list(dispatched, "shipment.delivery_failed", "shipment.dispatched", "shipment.delivered", "order.completed"),
-				Ledger:  []string{authorized, captured}, Told: toldShip,
+				Ledger:  []string{authorized, captured}, Told: list(toldShip, "shipment.dispatched delivered"), // each dispatch is told
 			})
 		},
 		"returned": func(t *testing.T, s *site, o id.Order, sku id.SKU) {
@@ -159,6 +159,7 @@ func TestShipping(t *testing.T) {
 			// The goods had left: the order can't be cancelled, and goes on waiting for its operator.
 			refused(t, s.c, subjects.OrderCancel, subjects.CancelRequest{OrderID: o}, subjects.FailedPrecondition, "")
 			back.History = list(back.History, "order.cancelling", "order.fulfilling", "order.needs_action")
+			back.Told = list(back.Told, "order.needs_action delivered")
 			// The operator refunds the customer.
 			call(t, s.c, subjects.PaymentRefund, subjects.RefundRequest{PaymentID: id.PaymentOf(o), RefundID: "r-1", Amount: subjects.Money{Amount: 595, Currency: "EUR"}})
 			back.Refunded, back.History, back.Ledger = 595, list(back.History, "refund.pending", "refund.settled"), list(back.Ledger, "refund approved 5.95 EUR")

@@ -10,7 +10,7 @@ import (
 )
 
 // origin gives the request its scope: who caused it, the trace that it belongs to, and what it will have touched. An id
-// that is no id and a traceparent that is none are not the caller's fault worth refusing: they are left out.
+// that is no id and a traceparent that is none are not the caller's fault worth refusing: new ones take their place.
 func origin(next invoke) invoke {
 	return func(ctx context.Context, x *exchange) error {
 		s := &scope.Scope{Cause: x.header.Get(subjects.HeaderRequestID)}
@@ -19,6 +19,8 @@ func origin(next invoke) invoke {
 		}
 		if t := x.header.Get(subjects.HeaderTraceparent); validTraceparent(t) {
 			s.Traceparent = t
+		} else {
+			s.Traceparent = scope.NewTraceparent()
 		}
 		x.cause = s.Cause
 		ctx = scope.With(ctx, s)

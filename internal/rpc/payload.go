@@ -34,7 +34,7 @@ func encode(limit func() int) middleware {
 				return fmt.Errorf("encoding the reply: %w", err)
 			}
 			if most := limit(); x.body.Len() > most {
-				return fault.New(fault.ResourceExhausted,
+				return fault.New(fault.FailedPrecondition,
 					"the reply of %d bytes is over the limit of %d; ask for less at once, with a smaller limit", x.body.Len(), most)
 			}
 			return nil

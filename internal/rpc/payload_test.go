@@ -83,7 +83,7 @@ func TestReplyOverTheLimit(t *testing.T) {
 		})
 	})
 	_, err := Call(within(t), NewCaller(b.connect(), "local"), endpointNamed("list"), &ask{Name: "x"})
-	if f := refused(t, err, fault.ResourceExhausted, ""); !strings.Contains(f.Message, "smaller limit") {
+	if f := refused(t, err, fault.FailedPrecondition, ""); !strings.Contains(f.Message, "smaller limit") {
 		t.Errorf("says %q", f.Message)
 	}
 }

@@ -5,6 +5,8 @@ package scope
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"sync/atomic"
 )
 
@@ -16,6 +18,18 @@ type Scope struct {
 	Traceparent string
 
 	highest atomic.Uint64
+}
+
+// New is the scope of work that nobody asked for in a trace of theirs: it begins one.
+func New(cause string) *Scope {
+	return &Scope{Cause: cause, Traceparent: NewTraceparent()}
+}
+
+// NewTraceparent begins a trace: version 00, a random trace and parent, not sampled (W3C Trace Context, section 3.2).
+func NewTraceparent() string {
+	var b [24]byte
+	rand.Read(b[:])
+	return "00-" + hex.EncodeToString(b[:16]) + "-" + hex.EncodeToString(b[16:]) + "-00"
 }
 
 type key struct{}

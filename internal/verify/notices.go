@@ -76,8 +76,18 @@ func (c *check) due(r journal.Record, kind subjects.Kind, event string) {
 	if !ok {
 		return
 	}
-	t := c.noticeTrace(id.NotificationOf(r.CeSubject, event))
+	t := c.noticeTrace(c.noticeOf(r.CeSubject, event, r.Sequence))
 	t.about, t.since = about, r.Sequence
+}
+
+// noticeOf is the notification that tells of the event at the sequence: what has happened to the same before has its sequence in
+// its name.
+func (c *check) noticeOf(subject, event string, sequence uint64) id.Notification {
+	first := id.NotificationOf(subject, event)
+	if t, ok := c.notices[first]; ok && t.since != 0 && sequence != 0 && t.since != sequence {
+		return id.NotificationAgain(subject, event, sequence)
+	}
+	return first
 }
 
 func (c *check) notification(r journal.Record, n id.Notification, event string) {
@@ -135,7 +145,7 @@ func (c *check) readLetters(ctx context.Context) error {
 		if err != nil || !ok || l.Consumer != subjects.DurableNotify {
 			return
 		}
-		if t, ok := c.notices[id.NotificationOf(name.ID, event)]; ok {
+		if t, ok := c.notices[c.noticeOf(name.ID, event, l.Sequence)]; ok {
 			t.letter = true
 		}
 	})

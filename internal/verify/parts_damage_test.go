@@ -176,7 +176,7 @@ var lateDamages = []damage{
 		w.without(ofOrder, "o-act", 2)
 		w.without(ofShipment, "o-act-s1", 0)
 		w.without(ofNotification, "o-act-confirmed", 0)
-		for _, op := range []string{"authorize o-act-pay", "capture o-act-capture"} {
+		for _, op := range []string{"authorize o-act-pay", "capture o-act-c0"} {
 			operation, name, _ := strings.Cut(op, " ")
 			unbooked(operation, name)(t, w)
 		}

@@ -72,11 +72,32 @@ func (v *View) Orders(ctx context.Context, f OrderFilter) (rows []OrderRow, next
 	if err != nil {
 		return nil, "", err
 	}
+	if fit := fitting(rows); fit < len(rows) && fit < limit {
+		limit = fit // the page ends early: a reply has a limit of its own
+	}
 	if len(rows) > limit {
 		rows = rows[:limit]
 		next = cursorBelow(list, int64(rows[limit-1].Created))
 	}
 	return rows, next, nil
+}
+
+// maxPageBytes bounds the states of a page: with what is added to them a reply stays below a megabyte.
+const maxPageBytes = 600 << 10
+
+// fitting is how many of the rows a page holds by their size; at least one.
+func fitting(rows []OrderRow) int {
+	size := 0
+	for i, r := range rows {
+		size += len(r.Order) + len(r.Payment) + len(r.Refunds)
+		for _, s := range r.Shipments {
+			size += len(s)
+		}
+		if size > maxPageBytes && i > 0 {
+			return i
+		}
+	}
+	return len(rows)
 }
 
 func checkText(text string) error {
