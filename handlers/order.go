@@ -239,7 +239,7 @@ func (o *Orders) priced(ctx context.Context, r *subjects.PlaceRequest) (*order.P
 	lines := make([]order.Line, len(r.Lines))
 	for i, l := range r.Lines {
 		item, ok := items[l.SKU]
-		switch field := lineField(i, "sku"); {
+		switch field := r.LineField(i, "sku"); {
 		case !ok:
 			return nil, fault.New(fault.FailedPrecondition, "%s is not in the catalog", l.SKU).WithField(field)
 		case !item.Active:
@@ -316,8 +316,4 @@ func (o *Orders) derivedID(ctx context.Context) id.Order {
 	m := hmac.New(sha256.New, o.hashKey)
 	m.Write([]byte("idempotency-key\x00" + key))
 	return id.Order("k" + hex.EncodeToString(m.Sum(nil)[:16]))
-}
-
-func lineField(i int, field string) string {
-	return "lines[" + subjects.Sequence(uint64(i)) + "]." + field
 }

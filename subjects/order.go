@@ -53,6 +53,16 @@ type PlaceRequest struct {
 	ShipTo        *Address     `json:"ship_to,omitzero"`
 	Payment       PlacePayment `json:"payment"`
 	ExpectedTotal *Money       `json:"expected_total,omitzero"`
+
+	mentioned []int // where each of the summed lines stood first
+}
+
+// LineField names a field of the i-th summed line as the caller wrote it: where its SKU stood first.
+func (r *PlaceRequest) LineField(i int, field string) string {
+	if i < len(r.mentioned) {
+		i = r.mentioned[i]
+	}
+	return at("lines", i, field)
 }
 
 // Validate checks the request's shape and sums lines of the same SKU, in the order of their first mention.
@@ -65,10 +75,10 @@ func (r *PlaceRequest) Validate() error {
 	if err := first(id.Check("customer_id", r.CustomerID), email("email", r.Email), stockLines(r.Lines)); err != nil {
 		return err
 	}
-	r.Lines = sumLines(r.Lines)
+	r.Lines, r.mentioned = sumLines(r.Lines)
 	for i, l := range r.Lines {
-		if err := quantity(at("lines", i, "quantity"), l.Quantity); err != nil {
-			return fault.Invalid(at("lines", i, "quantity"), "the lines of %s add up to more than %d", l.SKU, MaxQuantity)
+		if err := quantity(r.LineField(i, "quantity"), l.Quantity); err != nil {
+			return fault.Invalid(r.LineField(i, "quantity"), "the lines of %s add up to more than %d", l.SKU, MaxQuantity)
 		}
 	}
 	if err := oneOf("fulfilment", r.Fulfilment, false, Ship, Pickup); err != nil {
@@ -93,19 +103,19 @@ func (r *PlaceRequest) Validate() error {
 	return nil
 }
 
-// sumLines adds up the lines of each SKU; it returns lines itself where no SKU stands twice.
-func sumLines(lines []StockLine) []StockLine {
+// sumLines adds up the lines of each SKU, in the order of their first mention, and tells where that was.
+func sumLines(lines []StockLine) (out []StockLine, mentioned []int) {
 	at := make(map[id.SKU]int, len(lines))
-	out := make([]StockLine, 0, len(lines))
-	for _, l := range lines {
+	out, mentioned = make([]StockLine, 0, len(lines)), make([]int, 0, len(lines))
+	for n, l := range lines {
 		if i, ok := at[l.SKU]; ok {
 			out[i].Quantity += l.Quantity // at most MaxLines × MaxQuantity: no overflow
 			continue
 		}
 		at[l.SKU] = len(out)
-		out = append(out, l)
+		out, mentioned = append(out, l), append(mentioned, n)
 	}
-	return out
+	return out, mentioned
 }
 
 // Reason says why an order is not simply confirmed.

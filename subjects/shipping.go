@@ -34,7 +34,7 @@ func (r *ShipmentRequest) Validate() error {
 		text("tracking", r.Tracking, 100, true), text("reason", r.Reason, maxReason, true))
 	if err == nil && len(r.Lines) > 0 {
 		if err = stockLines(r.Lines); err == nil {
-			r.Lines = sumLines(r.Lines)
+			r.Lines, _ = sumLines(r.Lines)
 		}
 	}
 	return err

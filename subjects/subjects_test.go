@@ -118,6 +118,13 @@ func TestLinesOfOneSKUAreSummed(t *testing.T) {
 	if err := r.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	if r.LineField(1, "sku") != "lines[1].sku" {
+		t.Errorf("the second line stands at %s", r.LineField(1, "sku"))
+	}
+	late := placing(func(r *PlaceRequest) { r.Lines = []StockLine{{"a", 1}, {"a", 2}, {"b", 3}} })
+	if err := late.Validate(); err != nil || late.LineField(1, "sku") != "lines[2].sku" {
+		t.Errorf("the second SKU stands at %s, %v", late.LineField(1, "sku"), err)
+	}
 	if len(r.Lines) != 2 || r.Lines[0] != (StockLine{"a", 4}) || r.Lines[1] != (StockLine{"b", 2}) {
 		t.Errorf("%+v", r.Lines)
 	}

@@ -20,6 +20,7 @@ import (
 // TestRestartUnderLoad stops a node while orders come in, as an update does: it is over within its time, what was answered
 // stands, and what was not has either happened or not, which asking again tells.
 func TestRestartUnderLoad(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	n := nodetest.Start(t, nodetest.InDir(dir))
 	c := mustDial(t, n.URL())
