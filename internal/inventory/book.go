@@ -25,7 +25,10 @@ type Book struct {
 	fresh []id.SKU
 }
 
-type units struct{ onHand, reserved int64 }
+type units struct {
+	sku              id.SKU
+	onHand, reserved int64
+}
 
 // NewBook returns the book of a site that has no stock yet.
 func NewBook() *Book {
@@ -111,6 +114,9 @@ func (b *Book) Apply(e Event) error {
 // keep makes the book hold the reservation if it is live, and forget it if it is not.
 func (b *Book) keep(r Reservation) {
 	known, ok := b.reservations[r.ReservationID]
+	if r.Status.Live() && !ok {
+		r.Lines = b.shared(r.Lines)
+	}
 	switch {
 	case r.Status.Live() && !ok:
 		known = &entry{r, -1}
@@ -123,6 +129,19 @@ func (b *Book) keep(r Reservation) {
 		b.expiries.remove(known)
 		delete(b.reservations, r.ReservationID)
 	}
+}
+
+// shared is the lines with the book's own copies of their SKUs: each reservation is read with copies of its own, and there are
+// as many as there are open orders.
+func (b *Book) shared(lines []Line) []Line {
+	out := make([]Line, len(lines))
+	for i, l := range lines {
+		out[i] = l
+		if u, ok := b.stock[l.SKU]; ok {
+			out[i].SKU = u.sku
+		}
+	}
+	return out
 }
 
 // change is what an event will do to the book: to the units of one SKU, with the reference, or to a reservation and the
@@ -200,7 +219,7 @@ func (b *Book) units(sku id.SKU) units {
 	if u, ok := b.stock[sku]; ok {
 		return *u
 	}
-	return units{}
+	return units{sku: sku}
 }
 
 func (u units) sound() bool {

@@ -23,7 +23,8 @@ const (
 	memoryInterval = 2 * time.Second
 	leastPercent   = 40 // the collector's CPU grows as this falls
 	mostPercent    = 400
-	restTicks      = 5 // so many intervals without work are rest
+	restTicks      = 5  // so many intervals without work are rest
+	restAgain      = 75 // the store lets go of its indexes after two minutes: then there is more to give back
 )
 
 // tuneMemory begins, unless the operator has said by GOGC or GOMEMLIMIT how it is to be.
@@ -58,7 +59,7 @@ func (m *memory) run() {
 		debug.SetGCPercent(percent(live[0].Value.Uint64()))
 		if now := m.durable(); now != last {
 			last, still = now, 0
-		} else if still++; still == restTicks {
+		} else if still++; still%restAgain == restTicks {
 			runtime.GC() // what pools hold is let go by the second collection
 			debug.FreeOSMemory()
 		}
