@@ -47,6 +47,9 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	if err != nil {
 		return fault.New(fault.InvalidArgument, "%.40q is not a duration such as 15m or 250ms", string(b))
 	}
+	if v <= 0 { // zero stands for a duration that is absent: one that is there must not pass for it
+		return fault.New(fault.InvalidArgument, "%.40q is not a positive duration such as 15m or 250ms", string(b))
+	}
 	*d = Duration(v)
 	return nil
 }

@@ -130,6 +130,15 @@ func TestLinesOfOneSKUAreSummed(t *testing.T) {
 	}
 }
 
+func TestDurations(t *testing.T) {
+	for text, want := range map[string]bool{"15m": true, "1ms": true, "0s": false, "-1s": false, "15": false, "": false} {
+		var d Duration
+		if err := d.UnmarshalText([]byte(text)); (err == nil) != want {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestCardNumbers(t *testing.T) {
 	for s, want := range map[string]bool{
 		"4111111111111111": true, "378282246310005": true, "6304000000000000": true, "4111111111111112": false,
