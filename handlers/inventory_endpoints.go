@@ -140,7 +140,7 @@ func (t *stockroom) reservation(ctx context.Context, c inventory.Command, reserv
 		}
 		r = *stored.ended
 	}
-	out := &subjects.Reservation{ReservationID: r.ReservationID, Status: subjects.ReservationStatus(r.Status), ExpiresAt: r.ExpiresAt, Lines: make([]subjects.StockLine, len(r.Lines))}
+	out := &subjects.Reservation{ReservationID: r.ReservationID, Status: r.Status, ExpiresAt: r.ExpiresAt, Lines: make([]subjects.StockLine, len(r.Lines))}
 	for i, l := range r.Lines {
 		out.Lines[i] = subjects.StockLine{SKU: l.SKU, Quantity: l.Quantity}
 	}

@@ -163,7 +163,7 @@ func (o *Orders) settle(s order.State, void bool) *subjects.SettleRequest {
 
 // captureOnConfirm captures the whole payment where the site is set to do so. What fails here is captured at dispatch.
 func (o *Orders) captureOnConfirm(ctx context.Context, h held[order.State], info *subjects.PaymentInfo) *subjects.PaymentInfo {
-	if o.live.String(configs.PaymentCapture) != configs.CaptureOnConfirm || info.Status != subjects.PaymentStatus(payment.StatusAuthorized) || info.Amount.Amount == 0 {
+	if o.live.String(configs.PaymentCapture) != configs.CaptureOnConfirm || info.Status != payment.StatusAuthorized || info.Amount.Amount == 0 {
 		return info
 	}
 	captured, err := call(ctx, o.calls, o.hook, subjects.PaymentCapture, &subjects.CaptureRequest{

@@ -60,7 +60,7 @@ func (o *Orders) info(ctx context.Context, h held[order.State], known *subjects.
 // describe is the order without its parts, its personal data opened.
 func (o *Orders) describe(ctx context.Context, s order.State, revision uint64) (*subjects.OrderInfo, error) {
 	out := &subjects.OrderInfo{
-		OrderID: s.OrderID, Site: o.site, Status: subjects.OrderStatus(s.Status), CustomerID: s.CustomerID,
+		OrderID: s.OrderID, Site: o.site, Status: s.Status, CustomerID: s.CustomerID,
 		Lines: make([]subjects.Line, len(s.Lines)), Subtotal: s.Subtotal, Tax: s.Tax, Total: s.Total,
 		Fulfilment: subjects.Fulfilment(s.Fulfilment), Shipments: []subjects.ShipmentInfo{},
 		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, Revision: revision,

@@ -108,7 +108,7 @@ func stockLines(lines []order.Line) []subjects.StockLine {
 
 func paymentInfo(s payment.State, r payment.RefundState) *subjects.PaymentInfo {
 	out := &subjects.PaymentInfo{
-		PaymentID: s.PaymentID, OrderID: s.OrderID, Method: subjects.Method(s.Method), Status: subjects.PaymentStatus(s.Status),
+		PaymentID: s.PaymentID, OrderID: s.OrderID, Method: subjects.Method(s.Method), Status: s.Status,
 		Amount: s.Amount, Authorized: s.Authorized, Captured: s.Captured, Refunded: r.Refunded, DeclineCode: s.DeclineCode, Action: s.Action,
 	}
 	for _, m := range []*subjects.Money{&out.Authorized, &out.Captured, &out.Refunded} {
@@ -121,7 +121,7 @@ func paymentInfo(s payment.State, r payment.RefundState) *subjects.PaymentInfo {
 
 func shipmentInfo(s shipment.State) subjects.ShipmentInfo {
 	out := subjects.ShipmentInfo{
-		ShipmentID: s.ShipmentID, OrderID: s.OrderID, Status: subjects.ShipmentStatus(s.Status), Carrier: s.Carrier,
+		ShipmentID: s.ShipmentID, OrderID: s.OrderID, Status: s.Status, Carrier: s.Carrier,
 		Tracking: s.Tracking, Reason: s.Reason, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
 		Lines: make([]subjects.StockLine, len(s.Lines)),
 	}

@@ -92,9 +92,6 @@ func (r *CancelShipmentsRequest) Validate() error { return id.Check("order_id", 
 // ShippingCancel is for the order process, which has made sure that no stock of the order was consumed.
 var ShippingCancel = Endpoint[CancelShipmentsRequest, Shipments]{Service: Shipping, Method: "cancel", Internal: true, Idempotent: true, Doc: "Cancels an order's shipments."}
 
-// ShippingOf is for the order service: an order's shipments straight from the journal, in the order of their making.
-var ShippingOf = Endpoint[OrderRequest, Shipments]{Service: Shipping, Method: "of", Internal: true, Idempotent: true, Doc: "Returns an order's shipments."}
-
 // NeedLines is the refusal of a split without lines.
 func NeedLines() error {
 	return fault.Invalid("lines", "lines is missing: name what leaves the shipment")

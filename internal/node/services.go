@@ -54,16 +54,21 @@ func (n *Node) streams(ctx context.Context) error {
 	if err := embedded.EnsureStreams(ctx, js, site, 1); err != nil {
 		return err
 	}
-	for _, c := range []journal.ConsumerConfig{
-		{Durable: subjects.DurablePlan, AckWait: consumerAckWait, Filters: []string{subjects.EventsOf(site, subjects.KindOrder)}},
-		{Durable: subjects.DurableProcess, AckWait: consumerAckWait, Filters: []string{subjects.EventsOf(site, subjects.KindShipment)}},
-		{Durable: subjects.DurableNotify, AckWait: consumerAckWait, Filters: []string{subjects.EventsOf(site, subjects.KindOrder), subjects.EventsOf(site, subjects.KindShipment)}},
-	} {
-		if err := journal.EnsureConsumer(ctx, js, c); err != nil {
+	for _, durable := range subjects.Durables {
+		if err := journal.EnsureConsumer(ctx, js, consumer(site, durable)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// consumer is what a durable consumer of the site reads, and for how long it may be at one event.
+func consumer(site subjects.Site, durable subjects.Durable) journal.ConsumerConfig {
+	orders, shipments := subjects.EventsOf(site, subjects.KindOrder), subjects.EventsOf(site, subjects.KindShipment)
+	filters := map[subjects.Durable][]string{
+		subjects.DurablePlan: {orders}, subjects.DurableProcess: {shipments}, subjects.DurableNotify: {orders, shipments},
+	}
+	return journal.ConsumerConfig{Durable: durable, Filters: filters[durable], AckWait: consumerAckWait}
 }
 
 func (n *Node) openJournal(nc *nats.Conn) (*journal.Journal, error) {
@@ -228,7 +233,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 				return nil
 			})
 		})
-		return s.consume(r, subjects.DurableProcess, subjects.EventsOf(site, subjects.KindShipment), orders.Progress)
+		return s.consume(r, subjects.DurableProcess, orders.Progress)
 	case subjects.Shipping:
 		shipping := handlers.NewShipping(handlers.ShippingDeps{
 			Journal: r.journal, Calls: r.calls, Lists: n.lists, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook,
@@ -236,7 +241,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		if err := s.endpoints(r, shipping.Register); err != nil {
 			return err
 		}
-		return s.consume(r, subjects.DurablePlan, subjects.EventsOf(site, subjects.KindOrder), shipping.Plan)
+		return s.consume(r, subjects.DurablePlan, shipping.Plan)
 	case subjects.Notification:
 		channel := n.opts.Channel
 		if channel == nil {
@@ -248,7 +253,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		if err := s.endpoints(r, notifications.Register); err != nil {
 			return err
 		}
-		return s.consume(r, subjects.DurableNotify, "", notifications.Notify)
+		return s.consume(r, subjects.DurableNotify, notifications.Notify)
 	case subjects.Webhook:
 		return s.endpoints(r, handlers.NewWebhooks(handlers.WebhooksDeps{
 			Journal: r.journal, Vault: keys, Lists: n.lists, Site: site, Clock: clock, Log: log, Hook: hook,
@@ -264,7 +269,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 const consumerAckWait = 10 * time.Second
 
 // consume starts a durable consumer on a connection of its own, so that its batches don't hold up requests.
-func (s *services) consume(r room, durable subjects.Durable, filter string, handle func(context.Context, journal.Record) error) error {
+func (s *services) consume(r room, durable subjects.Durable, handle func(context.Context, journal.Record) error) error {
 	n := s.n
 	nc, err := n.store.connect(string(r.service))
 	if err != nil {
@@ -275,19 +280,14 @@ func (s *services) consume(r room, durable subjects.Durable, filter string, hand
 	if err != nil {
 		return err
 	}
-	filters := []string{filter}
-	if filter == "" {
-		filters = []string{subjects.EventsOf(n.opts.Config.Site, subjects.KindOrder), subjects.EventsOf(n.opts.Config.Site, subjects.KindShipment)}
-	}
-	var backoff []time.Duration // the consumer's own
+	c := consumer(n.opts.Config.Site, durable)
+	c.Handle, c.Workers, c.MaxTries, c.Log = handle, 8, 12, n.levels.logger(n.opts.Log, r.service)
 	if durable == subjects.DurableNotify {
-		backoff = []time.Duration{n.live.Duration(configs.NotificationRetryInterval)}
+		c.Backoff = []time.Duration{n.live.Duration(configs.NotificationRetryInterval)}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // of the start alone
 	defer cancel()
-	stop, err := j.Consume(ctx, journal.ConsumerConfig{
-		Durable: durable, Filters: filters, Handle: handle, Workers: 8, AckWait: consumerAckWait, Backoff: backoff, MaxTries: 12, Log: n.levels.logger(n.opts.Log, r.service),
-	})
+	stop, err := j.Consume(ctx, c)
 	if err != nil {
 		return err
 	}
