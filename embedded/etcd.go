@@ -107,7 +107,12 @@ func (e *Etcd) start(ctx context.Context, c EtcdConfig, host string) error {
 	case <-ctx.Done():
 		err = fault.Wrap(ctx.Err(), fault.DeadlineExceeded, "etcd was not ready in time (%s)", e.log.why())
 	}
-	e.shutdown()
+	// What met something fatal may never end: it is not waited for longer than a clean stop takes.
+	go e.shutdown()
+	select {
+	case <-e.stopped:
+	case <-time.After(stopTimeout):
+	}
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -57,7 +58,7 @@ type NATS struct {
 // StartNATS starts the server: first the store, then the services' access, then the listener, so that whoever gets through
 // to it finds everything in place. It returns when all of it is ready. Its error is one line that says what to do: a port
 // that is taken, a directory that can't be written, a store that can't be read; then nothing is left running.
-// A store that takes longer to recover than ctx gives is an error, too.
+// A store that takes longer to recover than ctx gives is an error, too; what was begun is then stopped aside, when it can be.
 func StartNATS(ctx context.Context, c NATSConfig) (*NATS, error) {
 	if err := c.Site.Check(); err != nil {
 		return nil, err
@@ -94,7 +95,6 @@ func StartNATS(ctx context.Context, c NATSConfig) (*NATS, error) {
 	}
 	srv.SetLoggerV2(n.log, false, false, false)
 	if err := n.start(ctx, c, gateKey); err != nil {
-		n.shutdown()
 		return nil, err
 	}
 	for _, t := range n.log.started() {
@@ -103,41 +103,63 @@ func StartNATS(ctx context.Context, c NATSConfig) (*NATS, error) {
 	return n, nil
 }
 
+// start returns when the server is ready, or is stopped again, or ctx has ended. A start can't be interrupted, and a server that
+// is stopped while it starts may wait for ever for a connection that it took meanwhile: so what was given up goes on to its
+// end aside, and is stopped there. Where that takes long, it is not waited for.
 func (n *NATS) start(ctx context.Context, c NATSConfig, gateKey nats.Option) error {
-	// The steps can't be interrupted, so they run aside; on ctx's end the caller's shutdown makes them return.
+	var givenUp atomic.Bool
 	ready := make(chan error, 1)
 	go func() {
-		ready <- func() error {
-			n.server.Start()
-			if n.log.failed() || !n.server.JetStreamEnabled() {
-				return n.storeError(c, nil)
-			}
-			acc, err := n.server.LookupAccount(accountSite)
-			if err == nil {
-				err = acc.EnableJetStream(nil, nil)
-			}
-			if err != nil {
-				return n.storeError(c, err)
-			}
-			if n.gate, err = openGate(n.inProcess, gateKey, c.Site, c.Log); err != nil {
-				return err
-			}
-			n.server.AcceptLoop(make(chan struct{}))
-			if n.server.Addr() == nil {
-				return n.listenError(c.Addr)
-			}
-			return nil
-		}()
+		err := n.startSteps(c, gateKey, &givenUp)
+		if err != nil {
+			n.shutdown()
+		}
+		ready <- err
 	}()
 	select {
 	case err := <-ready:
 		return err
 	case <-ctx.Done():
-		n.server.Shutdown()
-		err := errors.Join(ctx.Err(), <-ready)
-		return fault.Wrap(err, fault.DeadlineExceeded, "the NATS server was not ready in time; a large store may need longer")
+		givenUp.Store(true)
+		go func() {
+			if err := <-ready; err == nil {
+				n.shutdown()
+			}
+		}()
+		select {
+		case <-n.stopped:
+		case <-time.After(stopTimeout):
+		}
+		return fault.Wrap(ctx.Err(), fault.DeadlineExceeded, "the NATS server was not ready in time; a large store may need longer")
 	}
 }
+
+func (n *NATS) startSteps(c NATSConfig, gateKey nats.Option, givenUp *atomic.Bool) error {
+	n.server.Start()
+	if n.log.failed() || !n.server.JetStreamEnabled() {
+		return n.storeError(c, nil)
+	}
+	acc, err := n.server.LookupAccount(accountSite)
+	if err == nil {
+		err = acc.EnableJetStream(nil, nil)
+	}
+	if err != nil {
+		return n.storeError(c, err)
+	}
+	if n.gate, err = openGate(n.inProcess, gateKey, c.Site, c.Log); err != nil {
+		return err
+	}
+	if givenUp.Load() {
+		return errGivenUp // before anybody from outside can connect
+	}
+	n.server.AcceptLoop(make(chan struct{}))
+	if n.server.Addr() == nil {
+		return n.listenError(c.Addr)
+	}
+	return nil
+}
+
+var errGivenUp = errors.New("the start was given up")
 
 func (n *NATS) storeError(c NATSConfig, err error) error {
 	return fault.Wrap(err, fault.FailedPrecondition, "the NATS store in %s can't be opened (%s): check its owner and free space, "+

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"time"
 
 	"waybill/configs"
 	"waybill/internal/fault"
@@ -19,11 +20,7 @@ import (
 func (p *Payments) settle(ctx context.Context, r *subjects.SettleRequest) (*subjects.PaymentInfo, error) {
 	work, cancel := answerIn(ctx)
 	defer cancel()
-	end, err := p.turns.take(work, r.PaymentID)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
+	defer p.patientTurn(work, r.PaymentID)()
 	h, err := p.payments.load(work, string(r.PaymentID))
 	if err != nil {
 		return nil, err
@@ -47,6 +44,21 @@ func (p *Payments) settle(ctx context.Context, r *subjects.SettleRequest) (*subj
 	}
 	return p.info(ctx, h)
 }
+
+// patientTurn waits for the turn as long as a live request with a gateway that answers could keep it, and then goes on without:
+// a request that is stuck must not hold up the one that finds out what became of it. The journal arbitrates between the two.
+func (p *Payments) patientTurn(ctx context.Context, pay id.Payment) (end func()) {
+	ctx, cancel := context.WithTimeout(ctx, p.live.Duration(configs.PaymentGatewayTimeout)+turnMargin)
+	defer cancel()
+	end, err := p.turns.take(ctx, pay)
+	if err != nil {
+		return func() {}
+	}
+	return end
+}
+
+// turnMargin is what a live request takes beside its question to the gateway, generously.
+const turnMargin = 250 * time.Millisecond
 
 // finish carries out what the journal says was intended: captures and a void whose answers were lost.
 func (p *Payments) finish(ctx context.Context, h held[payment.State]) (held[payment.State], error) {
