@@ -14,11 +14,13 @@ import (
 type Catalog struct {
 	items machine[subjects.Item, subjects.Item, *subjects.Item]
 	lists *Lists
+	// prices is told of each put before it is written; nil where this process takes no orders.
+	prices *Prices
 }
 
 // NewCatalog makes the service.
-func NewCatalog(j *journal.Journal, lists *Lists, site subjects.Site, clock Clock) *Catalog {
-	return &Catalog{lists: lists, items: machine[subjects.Item, subjects.Item, *subjects.Item]{
+func NewCatalog(j *journal.Journal, lists *Lists, prices *Prices, site subjects.Site, clock Clock) *Catalog {
+	return &Catalog{lists: lists, prices: prices, items: machine[subjects.Item, subjects.Item, *subjects.Item]{
 		journal: j, clock: clock, site: site, kind: subjects.KindCatalog,
 		decide: func(is, want subjects.Item) (*subjects.Item, error) {
 			if is == want {
@@ -44,6 +46,9 @@ func (c *Catalog) Register(s *rpc.Server) {
 }
 
 func (c *Catalog) put(ctx context.Context, r *subjects.PutItemRequest) (*subjects.Item, error) {
+	if c.prices != nil {
+		c.prices.Forget(r.SKU)
+	}
 	h, err := c.items.command(ctx, string(r.SKU), func(held[subjects.Item]) subjects.Item { return r.Item() })
 	if err != nil {
 		return nil, err

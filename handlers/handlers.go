@@ -137,6 +137,15 @@ func (m *machine[S, C, E]) command(ctx context.Context, key string, command func
 	return held[S]{}, fault.New(fault.Aborted, "%s %s is changed by too many at once; try again", m.kind, key)
 }
 
+// create is command for an aggregate that is new but for the rare repeat: it appends without a look before.
+func (m *machine[S, C, E]) create(ctx context.Context, key string, c C) (held[S], error) {
+	h, err := m.step(ctx, key, held[S]{}, c)
+	if !errors.Is(err, journal.ErrConflict) {
+		return h, err
+	}
+	return m.command(ctx, key, func(held[S]) C { return c })
+}
+
 // answerIn leaves time to answer: it returns a context that ends a little before ctx does, so that a handler which waits for
 // something can still say how far it came.
 func answerIn(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -28,6 +28,7 @@ type Orders struct {
 	calls    *rpc.Caller
 	vault    *vault.Vault
 	lists    *Lists
+	prices   *Prices
 	live     *configs.Live
 	site     subjects.Site
 	clock    Clock
@@ -46,6 +47,7 @@ type OrdersDeps struct {
 	Calls   *rpc.Caller
 	Vault   *vault.Vault
 	Lists   *Lists
+	Prices  *Prices
 	Live    *configs.Live
 	Site    subjects.Site
 	Clock   Clock
@@ -59,7 +61,7 @@ type OrdersDeps struct {
 // NewOrders makes the service.
 func NewOrders(d OrdersDeps) *Orders {
 	return &Orders{
-		journal: d.Journal, calls: d.Calls, vault: d.Vault, lists: d.Lists, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log,
+		journal: d.Journal, calls: d.Calls, vault: d.Vault, lists: d.Lists, prices: d.Prices, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log,
 		hook: d.Hook, wake: func(id.Order) {}, lowSpace: d.LowSpace, hashKey: d.HashKey, atWork: newTurns[id.Order](),
 		orders: machine[order.State, order.Command, order.Event]{
 			journal: d.Journal, clock: d.Clock, site: d.Site, kind: subjects.KindOrder, hook: d.Hook, log: d.Log,
@@ -129,24 +131,13 @@ func (o *Orders) place(ctx context.Context, r *subjects.PlaceRequest) (*subjects
 // order is there already.
 func (o *Orders) placeOnce(ctx context.Context, r *subjects.PlaceRequest, hash string, end func()) (h held[order.State], info *subjects.PaymentInfo, placed bool, err error) {
 	defer end()
-	h, err = o.orders.load(ctx, string(r.OrderID))
-	if err != nil || h.exists() {
-		return h, nil, false, err
-	}
-	if o.lowSpace() {
-		return h, nil, false, fault.New(fault.ResourceExhausted, "the site's disk is almost full: no new orders until there is space again")
-	}
-	command, err := o.priced(ctx, r)
+	// An order is new but for the rare repeat: the append finds out, without a look before it.
+	h, err = o.placeNew(ctx, r, hash)
 	if err != nil {
-		return h, nil, false, err
-	}
-	command.RequestHash = hash
-	h, err = o.orders.step(ctx, string(r.OrderID), h, *command)
-	if fault.CodeOf(err) == fault.Aborted { // another process placed it at the same moment
-		h, err = o.orders.load(ctx, string(r.OrderID))
-		return h, nil, false, err
-	}
-	if err != nil {
+		stored, failed := o.orders.load(ctx, string(r.OrderID))
+		if failed != nil || stored.exists() {
+			return stored, nil, false, failed // what is stored counts, whatever the request would come to now
+		}
 		return h, nil, false, err
 	}
 	h, info, err = o.advance(ctx, h, false, func(ctx context.Context) (*subjects.PaymentInfo, error) {
@@ -156,6 +147,19 @@ func (o *Orders) placeOnce(ctx context.Context, r *subjects.PlaceRequest, hash s
 		})
 	})
 	return h, info, true, err
+}
+
+// placeNew appends placed. The error is Aborted where the order is there already.
+func (o *Orders) placeNew(ctx context.Context, r *subjects.PlaceRequest, hash string) (h held[order.State], err error) {
+	if o.lowSpace() {
+		return h, fault.New(fault.ResourceExhausted, "the site's disk is almost full: no new orders until there is space again")
+	}
+	command, err := o.priced(ctx, r)
+	if err != nil {
+		return h, err
+	}
+	command.RequestHash = hash
+	return o.orders.step(ctx, string(r.OrderID), h, *command)
 }
 
 // repeat answers a request for an order that is there already: the stored order where the request is the same. It waits for
@@ -232,7 +236,7 @@ func (o *Orders) priced(ctx context.Context, r *subjects.PlaceRequest) (*order.P
 	for i, l := range r.Lines {
 		skus[i] = l.SKU
 	}
-	items, err := prices(ctx, o.journal, o.site, skus)
+	items, err := o.prices.Of(ctx, skus)
 	if err != nil {
 		return nil, err
 	}

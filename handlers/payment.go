@@ -142,13 +142,11 @@ func (p *Payments) authorize(ctx context.Context, r *subjects.AuthorizeRequest) 
 
 // create makes the payment, or finds it.
 func (p *Payments) create(ctx context.Context, r *subjects.AuthorizeRequest) (held[payment.State], error) {
-	return p.payments.command(ctx, string(r.PaymentID), func(held[payment.State]) payment.Command {
-		c := payment.Create{PaymentID: r.PaymentID, OrderID: r.OrderID, Method: payment.Method(r.Method), Amount: r.Amount, DueAt: p.due(), At: p.clock.now()}
-		if r.Token != "" {
-			c.Token, c.TokenHint = p.vault.SealToken(string(r.PaymentID), r.Token), vault.Hint(r.Token)
-		}
-		return c
-	})
+	c := payment.Create{PaymentID: r.PaymentID, OrderID: r.OrderID, Method: payment.Method(r.Method), Amount: r.Amount, DueAt: p.due(), At: p.clock.now()}
+	if r.Token != "" {
+		c.Token, c.TokenHint = p.vault.SealToken(string(r.PaymentID), r.Token), vault.Hint(r.Token)
+	}
+	return p.payments.create(ctx, string(r.PaymentID), c)
 }
 
 // due is when the background process looks at something that is about to be asked of the gateway: when no live request can

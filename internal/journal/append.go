@@ -57,6 +57,9 @@ func (j *Journal) Append(ctx context.Context, e Entry) (Record, error) {
 		return Record{}, err
 	}
 	ack, err := request(ctx, j.nc, m)
+	if e.ID == "" && refusedAs(err, codeWrongLastSequence) {
+		return Record{}, ErrConflict // the id is new and was sent once: it can't be there
+	}
 	if err != nil {
 		return j.settle(ctx, e, r, err)
 	}
@@ -162,9 +165,8 @@ func (j *Journal) stored(ctx context.Context, r Record, sequence uint64) (Record
 
 // settle finds out what became of an append that was not acknowledged.
 func (j *Journal) settle(ctx context.Context, e Entry, r Record, cause error) (Record, error) {
-	var api *apiError
-	lost := errors.As(cause, &api) && (api.ErrCode == codeWrongLastSequence || api.ErrCode == codeSequenceInProcess)
-	doubled := errors.As(cause, &api) && (api.ErrCode == codeDuplicateInBatch || api.ErrCode == codeDuplicateInProcess)
+	lost := refusedAs(cause, codeWrongLastSequence, codeSequenceInProcess)
+	doubled := refusedAs(cause, codeDuplicateInBatch, codeDuplicateInProcess)
 	if answered(cause) && !lost && !doubled {
 		return Record{}, publishFault(cause, "the event")
 	}

@@ -22,3 +22,21 @@ func (j *Journal) Notify(subject string) (changed <-chan struct{}, stop func(), 
 	}
 	return c, func() { _ = sub.Unsubscribe() }, nil // fails only when the connection is gone, and the subscription with it
 }
+
+// Signals calls fn, from one goroutine, with the subject of each write to one of the subjects that pattern matches, on its way to
+// the store: the event can't be read yet then, and may never be. None is left out while Session stays the same. Error: unavailable.
+func (j *Journal) Signals(pattern string, fn func(subject string)) (stop func(), err error) {
+	sub, err := j.nc.Subscribe(pattern, func(m *nats.Msg) { fn(m.Subject) })
+	if err == nil {
+		err = j.nc.FlushTimeout(requestTimeout)
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "the site's NATS can't be reached; try again")
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // fails only when the connection is gone, and the subscription with it
+}
+
+// Session numbers the connection's sessions: each reconnect begins another one. up is false while there is none.
+func (j *Journal) Session() (n uint64, up bool) {
+	return j.nc.Stats().Reconnects, j.nc.IsConnected()
+}

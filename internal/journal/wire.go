@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -148,6 +149,12 @@ func publishFault(err error, what string) *fault.Error {
 	}
 	return fault.Wrap(errors.Join(ErrOutcomeUnknown, err), fault.Unavailable,
 		"the store did not answer in time; the outcome is unknown, ask again with the same id to learn it")
+}
+
+// refusedAs reports whether err is the store's refusal with one of the codes.
+func refusedAs(err error, codes ...int) bool {
+	var api *apiError
+	return errors.As(err, &api) && slices.Contains(codes, api.ErrCode)
 }
 
 // answered reports whether err leaves no doubt that nothing was stored.

@@ -30,8 +30,9 @@ type services struct {
 	n       *Node
 	cancel  context.CancelFunc // ends elections and the background process
 	running sync.WaitGroup
-	leads   atomic.Bool    // this process serves the stock
-	vaults  []*vault.Vault // of each service; complete before the first request, as customer starts last
+	leads   atomic.Bool      // this process serves the stock
+	prices  *handlers.Prices // what orders pay; nil where this process takes none
+	vaults  []*vault.Vault   // of each service; complete before the first request, as customer starts last
 
 	mu      sync.Mutex
 	servers map[subjects.Service]*rpc.Server
@@ -81,6 +82,9 @@ func (n *Node) serve(context.Context) error {
 	s := &services{n: n, cancel: cancel, servers: make(map[subjects.Service]*rpc.Server)}
 	n.services = s
 	n.onStop("services", s.stopRunning)
+	if slices.Contains(n.opts.Config.Services, subjects.Order) {
+		s.prices = handlers.NewPrices(n.opts.Config.Site)
+	}
 	for _, service := range subjects.Services {
 		if !slices.Contains(n.opts.Config.Services, service) {
 			continue
@@ -206,7 +210,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 	case subjects.Dead:
 		return s.endpoints(r, handlers.NewDead(journal.OpenStream(r.nc, subjects.StreamDead, ""), r.calls, site).Register)
 	case subjects.Catalog:
-		return s.endpoints(r, handlers.NewCatalog(r.journal, n.lists, site, clock).Register)
+		return s.endpoints(r, handlers.NewCatalog(r.journal, n.lists, s.prices, site, clock).Register)
 	case subjects.Inventory:
 		inventory := handlers.NewInventory(handlers.InventoryDeps{
 			Connect: s.unbroken, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, Instance: n.instance,
@@ -220,8 +224,13 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 			Site: site, Clock: clock, Log: log, Hook: hook,
 		}).Register)
 	case subjects.Order:
+		unwatch, err := s.prices.Watch(r.journal)
+		if err != nil {
+			return err
+		}
+		n.onStop("prices", func(context.Context) error { unwatch(); return nil })
 		orders := handlers.NewOrders(handlers.OrdersDeps{
-			Journal: r.journal, Calls: r.calls, Vault: keys, Lists: n.lists, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, HashKey: n.hashKey, LowSpace: n.space.low,
+			Journal: r.journal, Calls: r.calls, Vault: keys, Lists: n.lists, Prices: s.prices, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, HashKey: n.hashKey, LowSpace: n.space.low,
 		})
 		process := handlers.NewProcess(orders, n.models.view)
 		if err := s.endpoints(r, orders.Register); err != nil {
