@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/internal/rpc"
 	"waybill/subjects"
 )
@@ -75,7 +76,7 @@ func Connect(ctx context.Context, url string, opts ...Option) (*Client, error) {
 		return nil, &NotConnected{URL: url, err: fault.Wrap(err, fault.Internal, "JetStream can't be used over this connection")}
 	}
 	c := &Client{
-		site: s.site, nc: nc, js: js, caller: rpc.NewCaller(nc, s.site),
+		site: s.site, nc: nc, js: js, caller: rpc.NewCaller(lean.Over(nc), s.site),
 		timeout: s.timeout, retry: s.retry, flight: flight,
 	}
 	c.Orders, c.Catalog, c.Inventory, c.Payments = Orders{c}, Catalog{c}, Inventory{c}, Payments{c}

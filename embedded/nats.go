@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -277,6 +278,29 @@ func (n *NATS) inProcess(user string, opts ...nats.Option) (*nats.Conn, error) {
 		return nil, fault.Wrap(err, fault.Unavailable, "the user %s can't connect to the NATS server within the process", user)
 	}
 	return nc, nil
+}
+
+// Link connects as Connect does, for requests alone. With once it stays broken when it breaks; lost, which may be nil, is told of
+// that. It must be closed before the server stops.
+func (n *NATS) Link(user string, once bool, lost func(error)) (*lean.Conn, error) {
+	kp, err := n.secrets.User(user)
+	if err != nil {
+		return nil, err
+	}
+	pub, err := kp.PublicKey()
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Internal, "the nkey of the user %s has no public part", user)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout) // of the dial alone
+	defer cancel()
+	c, err := lean.Dial(ctx, lean.Options{
+		Name: "waybill-" + user + "-link", Key: pub, Sign: kp.Sign, Inbox: inboxPrefix(user), Once: once, Lost: lost, Log: n.log.log,
+		Dial: func(context.Context) (net.Conn, error) { return n.server.InProcessConn() },
+	})
+	if err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "the user %s can't connect to the NATS server within the process", user)
+	}
+	return c, nil
 }
 
 // Healthy returns why the server can't do its work, or nil: it is stopped, JetStream is off, a stream was not recovered, or

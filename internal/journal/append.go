@@ -7,11 +7,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/scope"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
@@ -56,7 +56,7 @@ func (j *Journal) Append(ctx context.Context, e Entry) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	ack, err := request(ctx, j.nc, m)
+	ack, err := request(ctx, j.link, m)
 	if e.ID == "" && refusedAs(err, codeWrongLastSequence) {
 		return Record{}, ErrConflict // the id is new and was sent once: it can't be there
 	}
@@ -71,8 +71,15 @@ func (j *Journal) Append(ctx context.Context, e Entry) (Record, error) {
 	return r, nil
 }
 
+// outgoing is an event in its wire form. Headers may be added until it is sent.
+type outgoing struct {
+	subject string
+	header  lean.Builder
+	payload []byte
+}
+
 // message builds an entry's wire form and the record that it will be.
-func (j *Journal) message(ctx context.Context, e Entry) (*nats.Msg, Record, error) {
+func (j *Journal) message(ctx context.Context, e Entry) (*outgoing, Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, Record{}, fault.From(err)
 	}
@@ -103,46 +110,32 @@ func (j *Journal) message(ctx context.Context, e Entry) (*nats.Msg, Record, erro
 	r.Hash = Hash(r.ID, r.Type, ceTime, r.Subject, previous, payload)
 	r.Data, r.State = data, state
 
-	h := newHeaders(13)
-	h.set(subjects.HeaderSpecVersion, "1.0")
-	h.set(subjects.HeaderID, r.ID)
-	h.set(subjects.HeaderSource, subjects.Source(j.site))
-	h.set(subjects.HeaderType, r.Type)
-	h.set(subjects.HeaderTime, ceTime)
-	h.set(subjects.HeaderSubject, r.CeSubject)
-	h.set(subjects.HeaderMsgID, r.ID)
-	h.set(subjects.HeaderPrevious, previous)
-	h.set(subjects.HeaderCausation, r.Causation)
-	h.set(subjects.HeaderTraceparent, r.Traceparent)
-	h.set(jetstream.ExpectedStreamHeader, subjects.StreamJournal)
+	m := &outgoing{subject: e.Subject, payload: payload}
+	h := &m.header
+	h.Grow(headerRoom)
+	h.Set(subjects.HeaderSpecVersion, "1.0")
+	h.Set(subjects.HeaderID, r.ID)
+	h.Set(subjects.HeaderSource, subjects.Source(j.site))
+	h.Set(subjects.HeaderType, r.Type)
+	h.Set(subjects.HeaderTime, ceTime)
+	h.Set(subjects.HeaderSubject, r.CeSubject)
+	h.Set(subjects.HeaderMsgID, r.ID)
+	h.Set(subjects.HeaderPrevious, previous)
+	h.Set(subjects.HeaderCausation, r.Causation)
+	h.Set(subjects.HeaderTraceparent, r.Traceparent)
+	h.Set(jetstream.ExpectedStreamHeader, subjects.StreamJournal)
 	switch {
 	case e.Fence != nil:
-		h.set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(e.Fence.Sequence, 10))
-		h.set(jetstream.ExpectedLastSubjSeqSubjHeader, e.Fence.Subject)
+		h.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(e.Fence.Sequence, 10))
+		h.Set(jetstream.ExpectedLastSubjSeqSubjHeader, e.Fence.Subject)
 	case !e.NoCAS:
-		h.set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(e.Previous.Sequence, 10))
+		h.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(e.Previous.Sequence, 10))
 	}
-	return &nats.Msg{Subject: e.Subject, Header: h.all, Data: payload}, r, nil
+	return m, r, nil
 }
 
-// headers builds a message's headers with one slice for all values in place of one for each.
-type headers struct {
-	all    nats.Header
-	values []string
-}
-
-func newHeaders(n int) *headers {
-	return &headers{all: make(nats.Header, n), values: make([]string, 0, n)}
-}
-
-// set sets a header, unless the value is empty.
-func (h *headers) set(name, value string) {
-	if value != "" {
-		h.values = append(h.values, value)
-		n := len(h.values)
-		h.all[name] = h.values[n-1 : n : n]
-	}
-}
+// headerRoom is what an event's headers take, in bytes, with some to spare.
+const headerRoom = 768
 
 // settleTime is how long Append may look for its own event after the caller's time has run out: whether the event is there
 // decides what the writer may do next, so it is worth a moment.

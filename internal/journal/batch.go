@@ -5,8 +5,6 @@ import (
 	"errors"
 	"strconv"
 
-	"github.com/nats-io/nats.go"
-
 	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/subjects"
@@ -32,7 +30,7 @@ func (j *Journal) AppendBatch(ctx context.Context, es []Entry) ([]Record, error)
 	case len(es) > maxBatch:
 		return nil, fault.New(fault.InvalidArgument, "%d events are more than the %d of one batch", len(es), maxBatch)
 	}
-	msgs, records := make([]*nats.Msg, len(es)), make([]Record, len(es))
+	msgs, records := make([]*outgoing, len(es)), make([]Record, len(es))
 	seen := make(map[string]bool, len(es))
 	batch := id.New()
 	for i, e := range es {
@@ -44,20 +42,20 @@ func (j *Journal) AppendBatch(ctx context.Context, es []Entry) ([]Record, error)
 		if err != nil {
 			return nil, err
 		}
-		m.Header.Set(headerBatchID, batch)
-		m.Header.Set(headerBatchSequence, strconv.Itoa(i+1))
+		m.header.Set(headerBatchID, batch)
+		m.header.Set(headerBatchSequence, strconv.Itoa(i+1))
 		msgs[i], records[i] = m, r
 	}
 	last := len(msgs) - 1
-	msgs[last].Header.Set(headerBatchCommit, "1")
+	msgs[last].header.Set(headerBatchCommit, "1")
 
 	// Only the commit is answered: a message that was not staged makes it fail as incomplete.
 	for _, m := range msgs[:last] {
-		if err := j.nc.PublishMsg(m); err != nil {
-			return nil, publishFault(err, "the batch")
+		if err := j.link.Publish(m.subject, m.header.Header(), m.payload); err != nil {
+			return nil, publishFault(unsent{err}, "the batch")
 		}
 	}
-	ack, err := request(ctx, j.nc, msgs[last])
+	ack, err := request(ctx, j.link, msgs[last])
 	if err == nil && ack.Count != len(msgs) {
 		err = fault.New(fault.Internal, "the store took %d events of a batch of %d", ack.Count, len(msgs))
 	}

@@ -214,7 +214,7 @@ func TestDeadLetters(t *testing.T) {
 	garbage := nats.NewMsg(orderSubject("o-3"))
 	garbage.Data = []byte("{")
 	garbage.Header.Set(subjects.HeaderID, "e-3")
-	if _, err := request(t.Context(), j.nc, garbage); err != nil {
+	if _, err := requestMsg(t.Context(), j.nc, garbage); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, j, "o-4", Record{}, 1)

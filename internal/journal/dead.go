@@ -46,7 +46,7 @@ func (w *consumption) bury(ctx context.Context, t *task, reason error, tries int
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	letter := &nats.Msg{Subject: subjects.DeadLetter(w.j.site, w.c.Durable), Header: h, Data: t.msg.Data}
-	if _, err := request(ctx, w.j.nc, letter); err != nil {
+	if _, err := requestMsg(ctx, w.j.nc, letter); err != nil {
 		return publishFault(err, "the dead letter")
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
+	"waybill/internal/lean"
 	"waybill/internal/scope"
 	"waybill/subjects"
 )
@@ -33,14 +34,16 @@ type Options struct {
 	Barrier Barrier          // nil: what the store acknowledged counts as durable
 	Now     func() time.Time // nil: time.Now
 	Log     zerolog.Logger
-	Domain  string // JetStream domain, for a server beyond a leaf node; empty is that of the server connected to
-	Reader  string // begins the names of the readers that Replay and Follow make; empty: read-
+	Domain  string    // JetStream domain, for a server beyond a leaf node; empty is that of the server connected to
+	Link    lean.Link // for appends and loads; nil: the connection itself
+	Reader  string    // begins the names of the readers that Replay and Follow make; empty: read-
 }
 
 // Journal is the journal of one site over one connection. It is safe for concurrent use, holds no goroutine of its own and
 // needs no closing; the connection stays the caller's.
 type Journal struct {
 	nc      *nats.Conn
+	link    lean.Link // for requests of one reply
 	js      jetstream.JetStream
 	stream  *Stream
 	site    subjects.Site
@@ -66,8 +69,11 @@ func Open(nc *nats.Conn, o Options) (*Journal, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Link == nil {
+		o.Link = lean.Over(nc)
+	}
 	return &Journal{
-		nc: nc, js: js, stream: OpenStream(nc, subjects.StreamJournal, o.Domain),
+		nc: nc, link: o.Link, js: js, stream: OpenStream(nc, subjects.StreamJournal, o.Domain).Over(o.Link),
 		reader: cmp.Or(o.Reader, "read-"), site: o.Site, barrier: o.Barrier, now: o.Now, log: o.Log,
 	}, nil
 }

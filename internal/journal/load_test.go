@@ -114,7 +114,7 @@ func TestMalformed(t *testing.T) {
 			m.Header.Set("ce-id", "x")
 			m.Header.Set("ce-type", "waybill.order.placed.v1")
 		}
-		if _, err := request(t.Context(), j.nc, m); err != nil {
+		if _, err := requestMsg(t.Context(), j.nc, m); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -141,7 +141,7 @@ func TestNewerVersion(t *testing.T) {
 	m.Header.Set("ce-id", "x")
 	m.Header.Set("ce-type", "waybill.order.placed.v2")
 	m.Header.Set("ce-time", "2026-01-02T03:04:05.678Z")
-	if _, err := request(t.Context(), j.nc, m); err != nil {
+	if _, err := requestMsg(t.Context(), j.nc, m); err != nil {
 		t.Fatal(err)
 	}
 	r, ok, err := j.Load(t.Context(), m.Subject)

@@ -2,11 +2,8 @@ package journal
 
 import (
 	"context"
-	"errors"
 
-	"github.com/nats-io/nats.go/jetstream"
-
-	"waybill/internal/fault"
+	"waybill/internal/lean"
 )
 
 // Pending is an event that was sent and not yet acknowledged.
@@ -14,7 +11,7 @@ type Pending struct {
 	j      *Journal
 	entry  Entry
 	record Record
-	ack    jetstream.PubAckFuture
+	reply  *lean.Pending
 }
 
 // Start sends an event without waiting for the store: events reach the journal in the order in which Start was called, by one
@@ -25,12 +22,11 @@ func (j *Journal) Start(ctx context.Context, e Entry) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	// No retry by the client: it would put a late event behind those that were sent after it.
-	ack, err := j.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
+	p, err := j.link.Start(m.subject, m.header.Header(), m.payload)
 	if err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "the journal can't be reached; try again")
+		return nil, publishFault(unsent{err}, "the event")
 	}
-	return &Pending{j: j, entry: e, record: r, ack: ack}, nil
+	return &Pending{j: j, entry: e, record: r, reply: p}, nil
 }
 
 // Record is the event as it was sent: with its id and hash, without its sequence.
@@ -38,22 +34,15 @@ func (p *Pending) Record() Record { return p.record }
 
 // Wait returns the event as it stands in the journal. Its errors are those of Append. It may be called by one goroutine.
 func (p *Pending) Wait(ctx context.Context) (Record, error) {
-	select {
-	case ack := <-p.ack.Ok():
-		if ack.Duplicate {
-			return p.j.stored(ctx, p.record, ack.Sequence)
-		}
-		r := p.record
-		r.Sequence = ack.Sequence
-		p.j.note(ctx, r.Sequence)
-		return r, nil
-	case err := <-p.ack.Err():
-		var api *jetstream.APIError
-		if errors.As(err, &api) {
-			err = &apiError{Code: api.Code, ErrCode: int(api.ErrorCode), Description: api.Description}
-		}
+	ack, err := acknowledged(ctx, p.reply)
+	if err != nil {
 		return p.j.settle(ctx, p.entry, p.record, err)
-	case <-ctx.Done():
-		return p.j.settle(ctx, p.entry, p.record, ctx.Err())
 	}
+	if ack.Duplicate {
+		return p.j.stored(ctx, p.record, ack.Seq)
+	}
+	r := p.record
+	r.Sequence = ack.Seq
+	p.j.note(ctx, r.Sequence)
+	return r, nil
 }

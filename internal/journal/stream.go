@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 )
 
 // maxBatchBytes bounds what one batch of a read may bring at once; a single message is always smaller.
@@ -21,7 +22,7 @@ const maxSubjects = 1024
 type Message struct {
 	Subject  string
 	Sequence uint64
-	Header   nats.Header
+	Header   lean.Headers
 	Data     []byte
 }
 
@@ -29,13 +30,32 @@ type Message struct {
 // are the books that are not events. It is safe for concurrent use and holds nothing but the connection.
 type Stream struct {
 	nc   *nats.Conn
+	link lean.Link
 	name string
 	api  string
 }
 
 // OpenStream binds to the named stream of the given JetStream domain (empty: that of the server connected to). It sends nothing.
 func OpenStream(nc *nats.Conn, name, domain string) *Stream {
-	return &Stream{nc: nc, name: name, api: apiPrefix(domain)}
+	return &Stream{nc: nc, link: lean.Over(nc), name: name, api: apiPrefix(domain)}
+}
+
+// Over returns the stream with requests for single messages going over the link.
+func (s *Stream) Over(link lean.Link) *Stream {
+	c := *s
+	c.link = link
+	return &c
+}
+
+// ask sends a request of one reply.
+func (s *Stream) ask(ctx context.Context, subject string, body []byte) (lean.Msg, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	p, err := s.link.Start(subject, nil, body)
+	if err != nil {
+		return lean.Msg{}, err
+	}
+	return p.Wait(ctx)
 }
 
 // getRequest is JetStream's request for stored messages.
@@ -49,20 +69,21 @@ type getRequest struct {
 
 // Get returns the last message on the exact subject; ok is false where there is none. Errors: unavailable, deadline_exceeded.
 func (s *Stream) Get(ctx context.Context, subject string) (m Message, ok bool, err error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	reply, err := s.nc.RequestWithContext(ctx, s.api+"DIRECT.GET."+s.name+"."+subject, nil)
+	reply, err := s.ask(ctx, s.api+"DIRECT.GET."+s.name+"."+subject, nil)
 	if err != nil {
 		return Message{}, false, readFault(err, subject)
 	}
-	switch reply.Header.Get(headerStatus) {
+	switch reply.Status() {
 	case "":
-		m, err := stored(reply)
+		m, err := stored(reply.Header, reply.Data)
+		if err == nil && m.Subject != subject {
+			err = fault.New(fault.Internal, "the store answered for %s where %s was asked for", m.Subject, subject)
+		}
 		return m, err == nil, err
 	case statusNotFound:
 		return Message{}, false, nil
 	}
-	return Message{}, false, statusFault(reply, subject)
+	return Message{}, false, statusFault(reply.Status(), "", subject)
 }
 
 // Range returns up to limit messages of any subject from the sequence on, in order. Fewer than limit means that the end was
@@ -143,7 +164,7 @@ func (s *Stream) batch(ctx context.Context, r getRequest) (got []Message, more b
 		case m := <-replies:
 			switch m.Header.Get(headerStatus) {
 			case "":
-				one, err := stored(m)
+				one, err := stored(m.Header, m.Data)
 				if err != nil {
 					return nil, false, err
 				}
@@ -154,26 +175,28 @@ func (s *Stream) batch(ctx context.Context, r getRequest) (got []Message, more b
 			case statusNotFound:
 				return got, false, nil
 			default:
-				return nil, false, statusFault(m, s.name)
+				return nil, false, statusFault(m.Header.Get(headerStatus), m.Header.Get(headerDescription), s.name)
 			}
 		}
 	}
 }
 
 // stored reads a direct get's answer.
-func stored(m *nats.Msg) (Message, error) {
-	seq, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
-	subject := m.Header.Get(jetstream.SubjectHeader)
+func stored(h lean.Headers, data []byte) (Message, error) {
+	if h == nil {
+		h = lean.Header(nil)
+	}
+	seq, err := strconv.ParseUint(h.Get(jetstream.SequenceHeader), 10, 64)
+	subject := h.Get(jetstream.SubjectHeader)
 	if err != nil || subject == "" {
 		return Message{}, fault.Wrap(err, fault.Unavailable, "the store's answer carries no sequence and subject; is its server too old?")
 	}
-	return Message{Subject: subject, Sequence: seq, Header: m.Header, Data: m.Data}, nil
+	return Message{Subject: subject, Sequence: seq, Header: h, Data: data}, nil
 }
 
-// Publication is a message to store. Header may be nil; Publish adds to it.
+// Publication is a message to store.
 type Publication struct {
 	Subject string
-	Header  nats.Header
 	Data    []byte
 	Expect  uint64 // sequence that must be the last one on the subject; 0: the subject must be empty
 }
@@ -181,13 +204,10 @@ type Publication struct {
 // Publish stores a message if the last one on its subject is the expected one, and returns its sequence. Errors: ErrConflict,
 // resource_exhausted, invalid_argument (too large), unavailable (with ErrOutcomeUnknown in its chain where it may be stored).
 func (s *Stream) Publish(ctx context.Context, p Publication) (uint64, error) {
-	h := p.Header
-	if h == nil {
-		h = nats.Header{}
-	}
-	h.Set(jetstream.ExpectedStreamHeader, s.name)
-	h.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(p.Expect, 10))
-	ack, err := request(ctx, s.nc, &nats.Msg{Subject: p.Subject, Header: h, Data: p.Data})
+	m := &outgoing{subject: p.Subject, payload: p.Data}
+	m.header.Set(jetstream.ExpectedStreamHeader, s.name)
+	m.header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(p.Expect, 10))
+	ack, err := request(ctx, s.link, m)
 	if err != nil {
 		return 0, publishFault(err, "the message")
 	}
@@ -198,15 +218,13 @@ func (s *Stream) Publish(ctx context.Context, p Publication) (uint64, error) {
 // false when there is no such message (any more). Copies that the file system or a backup keeps are out of its reach.
 // It must be made durable by a barrier of the caller's. Errors: unavailable, deadline_exceeded, permission_denied.
 func (s *Stream) DeleteMessage(ctx context.Context, sequence uint64) (existed bool, err error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	body, err := json.Marshal(struct {
 		Seq uint64 `json:"seq"`
 	}{sequence})
 	if err != nil {
 		return false, fault.Wrap(err, fault.Internal, "a request to the store can't be written")
 	}
-	reply, err := s.nc.RequestWithContext(ctx, s.api+"STREAM.MSG.DELETE."+s.name, body)
+	reply, err := s.ask(ctx, s.api+"STREAM.MSG.DELETE."+s.name, body)
 	if err != nil {
 		return false, readFault(err, s.name)
 	}
@@ -228,9 +246,7 @@ func (s *Stream) DeleteMessage(ctx context.Context, sequence uint64) (existed bo
 
 // LastSequence is the sequence of the stream's last message, 0 for a stream that never held one.
 func (s *Stream) LastSequence(ctx context.Context) (uint64, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	reply, err := s.nc.RequestWithContext(ctx, s.api+"STREAM.INFO."+s.name, nil)
+	reply, err := s.ask(ctx, s.api+"STREAM.INFO."+s.name, nil)
 	if err != nil {
 		return 0, readFault(err, s.name)
 	}

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 )
 
 // requestTimeout bounds every wait for a single answer of the store whose caller set no earlier end.
@@ -109,15 +111,51 @@ type publishAck struct {
 
 // request publishes m and waits for the store's acknowledgement. An *apiError is the store's refusal; after any other error
 // for which answered is false the outcome is unknown.
-func request(ctx context.Context, nc *nats.Conn, m *nats.Msg) (publishAck, error) {
+func request(ctx context.Context, link lean.Link, m *outgoing) (publishAck, error) {
+	p, err := link.Start(m.subject, m.header.Header(), m.payload)
+	if err != nil {
+		return publishAck{}, unsent{err}
+	}
+	return acknowledged(ctx, p)
+}
+
+// requestMsg is request for a message of nats.go.
+func requestMsg(ctx context.Context, nc *nats.Conn, m *nats.Msg) (publishAck, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	reply, err := nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return publishAck{}, err
 	}
-	var ack publishAck
-	if err := json.Unmarshal(reply.Data, &ack); err != nil {
+	return readAck(reply.Data)
+}
+
+// unsent marks the error of a request that never left.
+type unsent struct{ error }
+
+func (u unsent) Unwrap() error { return u.error }
+
+// acknowledged waits for the store's acknowledgement of what was sent.
+func acknowledged(ctx context.Context, p *lean.Pending) (publishAck, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	reply, err := p.Wait(ctx)
+	if err != nil {
+		return publishAck{}, err
+	}
+	return readAck(reply.Data)
+}
+
+// readAck reads an acknowledgement. The usual one, {"stream":"JOURNAL","domain":"local","seq":17}, is read by hand.
+func readAck(data []byte) (ack publishAck, err error) {
+	if _, end, ok := bytes.Cut(data, []byte(`"seq":`)); ok && !bytes.Contains(data, []byte(`"error"`)) {
+		if end, ok = bytes.CutSuffix(bytes.TrimSpace(end), []byte("}")); ok {
+			if ack.Seq, err = strconv.ParseUint(string(end), 10, 64); err == nil {
+				return ack, nil
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &ack); err != nil {
 		return publishAck{}, fault.Wrap(err, fault.Internal, "the store's answer can't be read")
 	}
 	if ack.Error != nil {
@@ -146,6 +184,8 @@ func publishFault(err error, what string) *fault.Error {
 		return fault.Wrap(err, fault.InvalidArgument, "%s is larger than the server accepts", what)
 	case errors.Is(err, nats.ErrNoResponders):
 		return fault.Wrap(err, fault.Unavailable, "the store is not there; try again when JetStream is up")
+	case answered(err):
+		return fault.Wrap(err, fault.Unavailable, "the store can't be reached; try again")
 	}
 	return fault.Wrap(errors.Join(ErrOutcomeUnknown, err), fault.Unavailable,
 		"the store did not answer in time; the outcome is unknown, ask again with the same id to learn it")
@@ -160,7 +200,8 @@ func refusedAs(err error, codes ...int) bool {
 // answered reports whether err leaves no doubt that nothing was stored.
 func answered(err error) bool {
 	var api *apiError
-	return errors.As(err, &api) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrMaxPayload)
+	var never unsent
+	return errors.As(err, &api) || errors.As(err, &never) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, nats.ErrMaxPayload)
 }
 
 // readFault turns an error of a read into a fault for the caller.
@@ -176,7 +217,7 @@ func readFault(err error, what string) *fault.Error {
 }
 
 // statusFault is the fault for a status that a read was answered with.
-func statusFault(m *nats.Msg, what string) *fault.Error {
-	cause := errors.New(strings.TrimSpace("status " + m.Header.Get(headerStatus) + " " + m.Header.Get(headerDescription)))
+func statusFault(status, description, what string) *fault.Error {
+	cause := errors.New(strings.TrimSpace("status " + status + " " + description))
 	return fault.Wrap(cause, fault.Unavailable, "%s can't be read now; try again", what)
 }

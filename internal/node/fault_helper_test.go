@@ -15,6 +15,7 @@ import (
 	"waybill/client"
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/rpc"
 	"waybill/subjects"
 )
@@ -42,7 +43,7 @@ func dial(ctx context.Context, url string) (*dialed, error) {
 		c.Close()
 		return nil, err
 	}
-	return &dialed{c, nc, rpc.NewCaller(nc, c.Site())}, nil
+	return &dialed{c, nc, rpc.NewCaller(lean.Over(nc), c.Site())}, nil
 }
 
 func (d *dialed) close() {

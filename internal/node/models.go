@@ -39,7 +39,7 @@ func (n *Node) follow(v *view.View) (*models, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := n.openJournal(nc)
+	j, err := n.openJournal(nc, nil)
 	if err != nil {
 		nc.Close()
 		return nil, err

@@ -23,6 +23,7 @@ import (
 	"waybill/internal/fault"
 	"waybill/internal/gateway"
 	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/registry"
 	"waybill/internal/rpc"
 	"waybill/internal/view"
@@ -311,7 +312,7 @@ func (n *Node) durability(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b, err := newRemoteBarrier(rpc.NewCaller(nc, c.Site), strict)
+		b, err := newRemoteBarrier(rpc.NewCaller(lean.Over(nc), c.Site), strict)
 		if err != nil {
 			nc.Close()
 			return err

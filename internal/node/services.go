@@ -18,6 +18,7 @@ import (
 	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/internal/journal"
+	"waybill/internal/lean"
 	"waybill/internal/registry"
 	"waybill/internal/rpc"
 	"waybill/internal/sandbox"
@@ -72,8 +73,9 @@ func consumer(site subjects.Site, durable subjects.Durable) journal.ConsumerConf
 	return journal.ConsumerConfig{Durable: durable, Filters: filters[durable], AckWait: consumerAckWait}
 }
 
-func (n *Node) openJournal(nc *nats.Conn) (*journal.Journal, error) {
-	return journal.Open(nc, journal.Options{Site: n.opts.Config.Site, Barrier: n.barrier, Now: n.opts.Clock, Log: n.log, Reader: subjects.ReaderPrefix})
+// openJournal opens the journal on a connection; link may be nil.
+func (n *Node) openJournal(nc *nats.Conn, link lean.Link) (*journal.Journal, error) {
+	return journal.Open(nc, journal.Options{Link: link, Site: n.opts.Config.Site, Barrier: n.barrier, Now: n.opts.Clock, Log: n.log, Reader: subjects.ReaderPrefix})
 }
 
 // serve starts the services of this process in the order of subjects.Services: who is called starts before its callers.
@@ -118,10 +120,14 @@ const drainTime = 5 * time.Second
 type room struct {
 	service subjects.Service
 	nc      *nats.Conn
+	link    lean.Link // beside nc
 	front   *nats.Conn
 	journal *journal.Journal
 	calls   *rpc.Caller
 }
+
+// onTheWay are the services on the way of an order, which have connections for their requests alone.
+var onTheWay = []subjects.Service{subjects.Order, subjects.Payment, subjects.Shipping, subjects.Notification}
 
 func (s *services) room(service subjects.Service) (room, error) {
 	nc, err := s.n.store.connect(string(service))
@@ -134,11 +140,22 @@ func (s *services) room(service subjects.Service) (room, error) {
 		return room{}, err
 	}
 	s.n.onStop("connections of "+string(service), func(context.Context) error { nc.Close(); front.Close(); return nil })
-	j, err := s.n.openJournal(nc)
-	if err != nil {
-		return room{}, err
+	r := room{service: service, nc: nc, link: lean.Over(nc), front: front}
+	asking := lean.Over(front)
+	if slices.Contains(onTheWay, service) {
+		var stop, stopAsking func()
+		if r.link, stop, err = s.n.store.link(string(service), nc, false, nil); err != nil {
+			return room{}, err
+		}
+		s.n.onStop("link of "+string(service), func(context.Context) error { stop(); return nil })
+		if asking, stopAsking, err = s.n.store.link(embedded.Front(service), front, false, nil); err != nil {
+			return room{}, err
+		}
+		s.n.onStop("link of "+embedded.Front(service), func(context.Context) error { stopAsking(); return nil })
 	}
-	return room{service, nc, front, j, rpc.NewCaller(front, s.n.opts.Config.Site)}, nil
+	r.calls = rpc.NewCaller(asking, s.n.opts.Config.Site)
+	r.journal, err = s.n.openJournal(nc, r.link)
+	return r, err
 }
 
 // endpoints starts a service's endpoints, and has them stopped with the node.
@@ -218,7 +235,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		s.lead(ctx, r, inventory)
 		return nil
 	case subjects.Payment:
-		gateway := sandbox.New(journal.OpenStream(r.nc, subjects.StreamSandbox, ""), sandbox.Options{Site: site, Sync: n.barrier.Sync, Now: n.opts.Clock})
+		gateway := sandbox.New(journal.OpenStream(r.nc, subjects.StreamSandbox, "").Over(r.link), sandbox.Options{Site: site, Sync: n.barrier.Sync, Now: n.opts.Clock})
 		return s.endpoints(r, handlers.NewPayments(handlers.PaymentsDeps{
 			Journal: r.journal, Calls: r.calls, Gateway: gateway, Books: books{gateway}, Vault: keys, Barrier: n.barrier, Live: n.live,
 			Site: site, Clock: clock, Log: log, Hook: hook,
@@ -285,7 +302,7 @@ func (s *services) consume(r room, durable subjects.Durable, handle func(context
 		return err
 	}
 	n.onStop("consumer connection of "+string(r.service), func(context.Context) error { nc.Close(); return nil })
-	j, err := n.openJournal(nc)
+	j, err := n.openJournal(nc, r.link)
 	if err != nil {
 		return err
 	}
@@ -305,19 +322,24 @@ func (s *services) consume(r room, durable subjects.Durable, handle func(context
 }
 
 // unbroken implements handlers.Connect.
-func (s *services) unbroken(lost func(error)) (*journal.Journal, func(), error) {
+func (s *services) unbroken(lost func(error)) (j *journal.Journal, disconnect func(), err error) {
 	nc, err := s.n.store.connect(string(subjects.Inventory), nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) {
 		lost(fault.New(fault.Unavailable, "the stock's connection to the journal is lost"))
 	}))
 	if err != nil {
 		return nil, nil, err
 	}
-	j, err := s.n.openJournal(nc)
+	link, stop, err := s.n.store.link(string(subjects.Inventory), nc, true, lost)
 	if err != nil {
 		nc.Close()
 		return nil, nil, err
 	}
-	return j, nc.Close, nil
+	disconnect = func() { stop(); nc.Close() }
+	if j, err = s.n.openJournal(nc, link); err != nil {
+		disconnect()
+		return nil, nil, err
+	}
+	return j, disconnect, nil
 }
 
 // lead takes part in the election of the stock's writer, and serves the stock while elected.

@@ -15,6 +15,7 @@ import (
 	"waybill/configs"
 	"waybill/embedded"
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/internal/rpc"
 	"waybill/subjects"
 )
@@ -26,6 +27,19 @@ type store struct {
 	master  [32]byte // the site's master key
 	connect func(user string, more ...nats.Option) (*nats.Conn, error)
 	forget  func() // takes back the announcement of an own server
+}
+
+// link opens a connection for requests alone beside nc. On a server that runs elsewhere it is nc itself: there nats.go sees to TLS
+// and to the addresses of a cluster. With once it does not come back when it breaks, which lost is told of.
+func (s *store) link(user string, nc *nats.Conn, once bool, lost func(error)) (link lean.Link, stop func(), err error) {
+	if s.own == nil {
+		return lean.Over(nc), func() {}, nil
+	}
+	c, err := s.own.Link(user, once, lost)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, c.Close, nil
 }
 
 // openStore starts the embedded server, or finds the way to the one that is configured.

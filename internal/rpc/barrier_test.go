@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/internal/scope"
 	"waybill/subjects"
 )
@@ -18,7 +19,7 @@ import (
 func nested(t *testing.T, b *bus, barrier Barrier, options ...CallOption) *Caller {
 	o := silent
 	o.Barrier = barrier
-	inner := NewCaller(b.connect(), "local")
+	inner := NewCaller(lean.Over(b.connect()), "local")
 	next := uint64(39)
 	b.serve(o, func(s *Server) {
 		Handle(s, endpointNamed("get"), func(ctx context.Context, a *ask) (*answer, error) {
@@ -38,7 +39,7 @@ func nested(t *testing.T, b *bus, barrier Barrier, options ...CallOption) *Calle
 		})
 		Handle(s, endpointNamed("list"), greet) // rests on nothing
 	})
-	return NewCaller(b.connect(), "local")
+	return NewCaller(lean.Over(b.connect()), "local")
 }
 
 func TestBarrierWaitsOnceForTheHighestSequenceOfInnerCalls(t *testing.T) {

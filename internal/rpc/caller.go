@@ -3,6 +3,8 @@ package rpc
 import (
 	"bytes"
 	"context"
+	"errors"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -11,18 +13,19 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/scope"
 	"waybill/subjects"
 )
 
 // Caller is the calling side on one connection, for one site. It is safe for concurrent use and has nothing to close.
 type Caller struct {
-	nc   *nats.Conn
+	link lean.Link
 	site subjects.Site
 }
 
 // NewCaller makes a Caller; the connection remains its maker's.
-func NewCaller(nc *nats.Conn, site subjects.Site) *Caller { return &Caller{nc, site} }
+func NewCaller(link lean.Link, site subjects.Site) *Caller { return &Caller{link, site} }
 
 // Site is the site that is called.
 func (c *Caller) Site() subjects.Site { return c.site }
@@ -30,7 +33,7 @@ func (c *Caller) Site() subjects.Site { return c.site }
 // Reply is a service's answer as it came.
 type Reply struct {
 	Data   []byte
-	Header nats.Header
+	Header lean.Headers
 }
 
 // Sequence is the journal sequence that the reply rests on; 0 for none.
@@ -46,7 +49,7 @@ func (r *Reply) Durability() string { return r.Header.Get(subjects.HeaderDurabil
 type CallOption func(*callOptions)
 
 type callOptions struct {
-	set   func(name, value string)
+	out   *outgoing
 	reply *Reply
 }
 
@@ -59,7 +62,7 @@ func WithIdempotencyKey(key string) CallOption { return WithHeader(subjects.Head
 
 // WithHeader sends a header, in place of what Call would send under that name.
 func WithHeader(name, value string) CallOption {
-	return func(o *callOptions) { o.set(name, value) }
+	return func(o *callOptions) { o.out.set(name, value) }
 }
 
 // WithReply stores the reply as it came in r, of a refusal too; r stays as it is where nobody answers.
@@ -77,23 +80,19 @@ func Call[Req, Res any](ctx context.Context, c *Caller, e subjects.Endpoint[Req,
 	if err := encodeTo(&out.body, req); err != nil {
 		return nil, fault.Wrap(err, fault.InvalidArgument, "the request to %s.%s can't be written as JSON", e.Service, e.Method)
 	}
-	var o callOptions
-	if len(options) > 0 {
-		o.set = func(name, value string) { out.msg.Header[name] = []string{value} }
-		for _, option := range options {
-			option(&o)
-		}
+	o := callOptions{out: out}
+	for _, option := range options {
+		option(&o)
 	}
-	out.msg.Subject, out.msg.Data = e.Subject(c.site), out.body.Bytes()
-	msg, err := c.exchange(ctx, out)
-	if msg != nil && o.reply != nil {
-		*o.reply = Reply{msg.Data, msg.Header}
+	reply, err := c.exchange(ctx, out, e.Subject(c.site), out.body.Bytes())
+	if reply.Header != nil && o.reply != nil {
+		*o.reply = reply
 	}
 	if err != nil {
 		return nil, err
 	}
 	res := new(Res)
-	if err := decodeReply(msg.Data, res); err != nil {
+	if err := decodeReply(reply.Data, res); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "the reply of %s.%s can't be read; its program and this one do not fit", e.Service, e.Method)
 	}
 	return res, nil
@@ -105,18 +104,19 @@ func CallRaw(ctx context.Context, c *Caller, subject string, payload []byte, hea
 	out := takeOutgoing()
 	defer out.release()
 	for name, values := range header {
-		out.msg.Header[name] = values
+		for _, value := range values {
+			out.set(name, value)
+		}
 	}
-	out.msg.Subject, out.msg.Data = subject, payload
-	msg, err := c.exchange(ctx, out)
-	if msg == nil {
+	reply, err := c.exchange(ctx, out, subject, payload)
+	if reply.Header == nil {
 		return nil, err
 	}
-	return &Reply{msg.Data, msg.Header}, err
+	return &reply, err
 }
 
-// exchange completes the headers, sends the request and waits. The message is not nil for a refusal.
-func (c *Caller) exchange(ctx context.Context, out *outgoing) (*nats.Msg, error) {
+// exchange completes the headers, sends the request and waits. The reply has a header, also when it is a refusal.
+func (c *Caller) exchange(ctx context.Context, out *outgoing, subject string, payload []byte) (Reply, error) {
 	left := DefaultTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		left = time.Until(deadline)
@@ -125,44 +125,43 @@ func (c *Caller) exchange(ctx context.Context, out *outgoing) (*nats.Msg, error)
 		ctx, cancel = context.WithTimeout(ctx, left)
 		defer cancel()
 	}
-	subject := out.msg.Subject
-	switch most := c.nc.MaxPayload(); {
+	switch most := c.link.MaxPayload(); {
 	case ctx.Err() != nil || left < time.Millisecond:
-		return nil, notSent(ctx.Err(), fault.DeadlineExceeded, "no time was left to ask %s; nothing was sent", subject)
-	case !c.nc.IsConnected():
-		return nil, notSent(nats.ErrDisconnected, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
-	case int64(len(out.msg.Data))+headerSize(out.msg.Header)+requestHeaderRoom > most:
-		return nil, fault.New(fault.InvalidArgument, "the request of %d bytes is over the limit of %d", len(out.msg.Data), most-requestHeaderRoom)
+		return Reply{}, notSent(ctx.Err(), fault.DeadlineExceeded, "no time was left to ask %s; nothing was sent", subject)
+	case !c.link.Connected():
+		return Reply{}, notSent(nats.ErrDisconnected, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
+	case int64(len(payload)+out.header.Len()+requestHeaderRoom) > most:
+		return Reply{}, fault.New(fault.InvalidArgument, "the request of %d bytes is over the limit of %d", len(payload), most-requestHeaderRoom)
 	}
 	out.complete(scope.From(ctx), min(left, maxTimeout))
-	msg, err := c.nc.RequestMsgWithContext(ctx, &out.msg)
+	pending, err := c.link.Start(subject, out.header.Header(), payload)
+	switch {
+	case errors.Is(err, nats.ErrBadSubject):
+		return Reply{}, noAnswer(ctx, subject, err)
+	case errors.Is(err, nats.ErrMaxPayload):
+		return Reply{}, fault.Wrap(err, fault.InvalidArgument, "the request of %d bytes is over the server's limit", len(payload))
+	case err != nil:
+		return Reply{}, notSent(err, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
+	}
+	msg, err := pending.Wait(ctx)
 	if err != nil {
-		return nil, noAnswer(ctx, subject, err)
+		return Reply{}, noAnswer(ctx, subject, err)
 	}
 	reply := Reply{msg.Data, msg.Header}
+	if reply.Header == nil {
+		reply.Header = lean.Header(nil)
+	}
 	if n := reply.Sequence(); n > 0 {
 		scope.Note(ctx, n)
 	}
-	if refusal := refusalOf(msg); refusal != nil {
-		return msg, refusal
-	}
-	return msg, nil
+	return reply, refusalOf(reply)
 }
 
 // requestHeaderRoom is what the connection's limit keeps for the headers that a call adds itself.
 const requestHeaderRoom = 512
 
-func headerSize(h nats.Header) (n int64) {
-	for name, values := range h {
-		for _, v := range values {
-			n += int64(len(name) + len(v) + len(": \r\n"))
-		}
-	}
-	return n
-}
-
 // refusalOf reads a failure's headers and body; nil for a success. A code that this program does not know is internal.
-func refusalOf(msg *nats.Msg) error {
+func refusalOf(msg Reply) error {
 	code := msg.Header.Get(subjects.HeaderErrorCode)
 	if code == "" {
 		return nil
@@ -178,14 +177,14 @@ func refusalOf(msg *nats.Msg) error {
 	return f
 }
 
-// outgoing is a request's message and memory, used again when its call returns: the connection copies what it sends.
+// outgoing is a request's memory, used again when its call returns: the connection copies what it sends.
 type outgoing struct {
-	msg    nats.Msg
+	header lean.Builder
+	own    []string // names of the headers that the caller set itself
 	body   bytes.Buffer
-	values [3]string // backs the headers that complete sets
 }
 
-var outgoings = sync.Pool{New: func() any { return &outgoing{msg: nats.Msg{Header: make(nats.Header, 4)}} }}
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
 func takeOutgoing() *outgoing { return outgoings.Get().(*outgoing) }
 
@@ -193,30 +192,31 @@ func (o *outgoing) release() {
 	if o.body.Cap() > keptBuffer {
 		return
 	}
-	clear(o.msg.Header)
+	o.header.Reset()
+	o.own = o.own[:0]
 	o.body.Reset()
-	o.msg = nats.Msg{Header: o.msg.Header}
 	outgoings.Put(o)
+}
+
+func (o *outgoing) set(name, value string) {
+	o.own = append(o.own, name)
+	o.header.Set(name, value)
 }
 
 // complete sets the headers that the caller did not set itself.
 func (o *outgoing) complete(s *scope.Scope, left time.Duration) {
-	o.add(0, subjects.HeaderTimeout, strconv.FormatInt(max(1, left.Milliseconds()), 10))
+	o.add(subjects.HeaderTimeout, strconv.FormatInt(max(1, left.Milliseconds()), 10))
 	if s == nil {
 		return
 	}
 	if id.Valid(s.Cause, id.MaxDerived) {
-		o.add(1, subjects.HeaderRequestID, s.Cause)
+		o.add(subjects.HeaderRequestID, s.Cause)
 	}
-	if s.Traceparent != "" {
-		o.add(2, subjects.HeaderTraceparent, s.Traceparent)
-	}
+	o.add(subjects.HeaderTraceparent, s.Traceparent)
 }
 
-func (o *outgoing) add(n int, name, value string) {
-	if _, ok := o.msg.Header[name]; ok {
-		return
+func (o *outgoing) add(name, value string) {
+	if !slices.Contains(o.own, name) {
+		o.header.Set(name, value)
 	}
-	o.values[n] = value
-	o.msg.Header[name] = o.values[n : n+1 : n+1]
 }

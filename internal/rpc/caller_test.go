@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/internal/scope"
 	"waybill/subjects"
 )
@@ -34,7 +35,7 @@ func TestCallSendsTimeAndOrigin(t *testing.T) {
 	b := newBus(t)
 	echoHeaders(t, b)
 	nc := b.connect()
-	c := NewCaller(nc, "local")
+	c := NewCaller(lean.Over(nc), "local")
 	if c.Site() != "local" {
 		t.Errorf("site is %s", c.Site())
 	}
@@ -80,7 +81,7 @@ func TestCallSendsTimeAndOrigin(t *testing.T) {
 func TestNobodyAnswers(t *testing.T) {
 	b := newBus(t)
 	nc := b.connect()
-	c := NewCaller(nc, "local")
+	c := NewCaller(lean.Over(nc), "local")
 	_, err := Call(within(t), c, endpointNamed("get"), &ask{Name: "x"})
 	unanswered(t, err, fault.Unavailable, false)
 	if !strings.Contains(err.Error(), "nobody serves wb.local.rpc.catalog.get") || !errors.Is(err, nats.ErrNoResponders) {
@@ -115,7 +116,7 @@ func TestAConnectionThatEndsDuringACall(t *testing.T) {
 	done := make(chan error, 1)
 	ctx := within(t)
 	go func() {
-		_, err := Call(ctx, NewCaller(nc, "local"), endpointNamed("get"), &ask{Name: "x"})
+		_, err := Call(ctx, NewCaller(lean.Over(nc), "local"), endpointNamed("get"), &ask{Name: "x"})
 		done <- err
 	}()
 	receive(t, asked, "the request")
@@ -127,7 +128,7 @@ func TestARequestOverTheLimitIsNotSent(t *testing.T) {
 	b := newBus(t, func(o *server.Options) { o.MaxPayload = 8192 })
 	b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
 	nc := b.connect()
-	c := NewCaller(nc, "local")
+	c := NewCaller(lean.Over(nc), "local")
 	for size, want := range map[int]fault.Code{6000: "", 8000: fault.InvalidArgument, 20000: fault.InvalidArgument} {
 		_, err := Call(within(t), c, endpointNamed("get"), &ask{Name: "x", Blob: make([]byte, size*3/4)})
 		if fault.CodeOf(err) != want {
@@ -155,7 +156,7 @@ func TestRepliesThatFitNoContract(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	for method, want := range map[string]fault.Code{"text": fault.Internal, "unknown": fault.Internal, "plain": fault.NotFound} {
 		_, err := Call(within(t), c, endpointNamed(method), &ask{Name: "x"})
 		if f := refused(t, err, want, ""); method == "plain" && f.Message != "no such thing" {

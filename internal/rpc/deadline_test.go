@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 )
 
 func TestDeadlineReachesTheHandler(t *testing.T) {
@@ -26,7 +27,7 @@ func TestDeadlineReachesTheHandler(t *testing.T) {
 		})
 	})
 	nc := b.connect()
-	c := NewCaller(nc, "local")
+	c := NewCaller(lean.Over(nc), "local")
 	for name, tc := range map[string]struct {
 		header   nats.Header
 		min, max time.Duration

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 )
 
 func TestAtTheLimitTheExcessIsRefusedAtOnce(t *testing.T) {
@@ -24,7 +25,7 @@ func TestAtTheLimitTheExcessIsRefusedAtOnce(t *testing.T) {
 		})
 		Handle(s, endpointNamed("list"), greet)
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	ctx := within(t)
 	var held sync.WaitGroup
 	hold := func() {
@@ -71,7 +72,7 @@ func TestAPublishIsIgnored(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The same connection and subscription: when this is answered, the publish has been seen.
-	if _, err := Call(within(t), NewCaller(nc, "local"), endpointNamed("get"), &ask{Name: "x"}); err != nil {
+	if _, err := Call(within(t), NewCaller(lean.Over(nc), "local"), endpointNamed("get"), &ask{Name: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	if n := s.Stats().Ignored; n != 1 {

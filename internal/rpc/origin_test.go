@@ -9,6 +9,7 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/scope"
 )
 
@@ -24,7 +25,7 @@ func TestHostileHeaders(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	call := func(h nats.Header) (*Reply, error) {
 		return CallRaw(within(t), c, endpointNamed("get").Subject("local"), []byte(`{"name":"x"}`), h)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -22,7 +23,7 @@ func TestBadPayloads(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	subject := endpointNamed("get").Subject("local")
 	for name, tc := range map[string]struct{ payload, field, says string }{
 		"empty":              {"", "", "empty"},
@@ -82,7 +83,7 @@ func TestReplyOverTheLimit(t *testing.T) {
 			return &answer{Greeting: strings.Repeat("x", 1<<20)}, nil
 		})
 	})
-	_, err := Call(within(t), NewCaller(b.connect(), "local"), endpointNamed("list"), &ask{Name: "x"})
+	_, err := Call(within(t), NewCaller(lean.Over(b.connect()), "local"), endpointNamed("list"), &ask{Name: "x"})
 	if f := refused(t, err, fault.FailedPrecondition, ""); !strings.Contains(f.Message, "smaller limit") {
 		t.Errorf("says %q", f.Message)
 	}

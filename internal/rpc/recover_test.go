@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 )
 
 func TestPanicIsInternalAndTheServiceLives(t *testing.T) {
@@ -24,7 +25,7 @@ func TestPanicIsInternalAndTheServiceLives(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	_, err := Call(within(t), c, endpointNamed("get"), &ask{Name: "bomb"})
 	if f := refused(t, err, fault.Internal, ""); strings.Contains(f.Error(), "secret") {
 		t.Errorf("the caller sees %q", f)
@@ -45,7 +46,7 @@ func TestInternalErrorsAreHiddenAndLogged(t *testing.T) {
 		Handle(s, endpointNamed("get"), func(context.Context, *ask) (*answer, error) { return nil, errors.New("password is 123") })
 		Handle(s, endpointNamed("list"), func(context.Context, *ask) (*answer, error) { return nil, nil })
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	for _, method := range []string{"get", "list"} {
 		reply, err := CallRaw(within(t), c, endpointNamed(method).Subject("local"), []byte(`{"name":"x"}`), nil)
 		refused(t, err, fault.Internal, "")

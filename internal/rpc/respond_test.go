@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 )
 
 func TestErrorsOnTheWire(t *testing.T) {
@@ -24,7 +25,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 		})
 		Handle(s, endpointNamed("list"), func(context.Context, *ask) (*answer, error) { return nil, &fault.Error{Code: fault.NotFound} })
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	reply, err := CallRaw(within(t), c, endpointNamed("get").Subject("local"), []byte(`{"name":"x"}`), nil)
 	f := refused(t, err, fault.Aborted, "lines[2].sku")
 	if f.Message != long {
@@ -62,7 +63,7 @@ func TestAnErrorOverTheLimitIsCut(t *testing.T) {
 			return nil, fault.New(fault.FailedPrecondition, "%s", strings.Repeat("short of x; ", 1000))
 		})
 	})
-	_, err := Call(within(t), NewCaller(b.connect(), "local"), endpointNamed("get"), &ask{Name: "x"})
+	_, err := Call(within(t), NewCaller(lean.Over(b.connect()), "local"), endpointNamed("get"), &ask{Name: "x"})
 	if f := refused(t, err, fault.FailedPrecondition, ""); len(f.Message) != maxErrorHeader {
 		t.Errorf("the message has %d bytes", len(f.Message))
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -16,7 +17,7 @@ func TestCallAnswers(t *testing.T) {
 	b := newBus(t)
 	b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
 	var reply Reply
-	res, err := Call(within(t), NewCaller(b.connect(), "local"), endpointNamed("get"), &ask{Name: "<you>", Lines: []line{{"a", 2}}}, WithReply(&reply))
+	res, err := Call(within(t), NewCaller(lean.Over(b.connect()), "local"), endpointNamed("get"), &ask{Name: "<you>", Lines: []line{{"a", 2}}}, WithReply(&reply))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func TestInternalEndpointsAndMethodsOfOneNameAreApart(t *testing.T) {
 		Handle(s, endpointNamed("get"), greet)
 		Handle(s, inside, func(context.Context, *ask) (*answer, error) { return &answer{Greeting: "inside"}, nil })
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	for e, want := range map[subjects.Endpoint[ask, answer]]string{endpointNamed("get"): "hello x", inside: "inside"} {
 		if res, err := Call(within(t), c, e, &ask{Name: "x"}); err != nil || res.Greeting != want {
 			t.Errorf("%s: %v, %v", e.Subject("local"), res, err)
@@ -60,7 +61,7 @@ func TestRefuseIsTheAnswer(t *testing.T) {
 		Handle(s, endpointNamed("get"), greet)
 		Handle(s, endpointNamed("put"), greet)
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	if _, err := Call(within(t), c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
 		t.Error(err)
 	}
@@ -74,7 +75,7 @@ func TestObserve(t *testing.T) {
 	o := silent
 	o.Observe = func(ob Observation) { seen <- ob }
 	b.serve(o, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	for _, name := range []string{"x", ""} {
 		_, _ = Call(within(t), c, endpointNamed("get"), &ask{Name: name})
 	}
@@ -95,7 +96,7 @@ func TestMicroDiscovery(t *testing.T) {
 	b := newBus(t)
 	b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
 	nc := b.connect()
-	c := NewCaller(nc, "local")
+	c := NewCaller(lean.Over(nc), "local")
 	if _, err := Call(within(t), c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 )
 
 func TestStopFinishesWhatIsInFlight(t *testing.T) {
@@ -22,7 +23,7 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	ctx := within(t)
 	answered, stopped := make(chan error, 1), make(chan error, 1)
 	go func() {
@@ -66,7 +67,7 @@ func TestStopCancelsWhatDoesNotFinish(t *testing.T) {
 			return nil, ctx.Err()
 		})
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	ctx := within(t)
 	answered := make(chan error, 1)
 	go func() {
@@ -95,7 +96,7 @@ func TestStopReportsAHandlerThatIgnoresItsContext(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	ctx := within(t)
 	answered := make(chan error, 1)
 	go func() {
@@ -124,7 +125,7 @@ func TestStopUnderLoadLosesNoRequest(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	ctx := within(t)
 	var crowd sync.WaitGroup
 	var done atomic.Int64
@@ -162,7 +163,7 @@ func TestStopUnderLoadLosesNoRequest(t *testing.T) {
 func TestPauseAndResume(t *testing.T) {
 	b := newBus(t)
 	s := b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	for range 3 {
 		if _, err := Call(within(t), c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
 			t.Fatal(err)
@@ -194,7 +195,7 @@ func TestPauseAndResume(t *testing.T) {
 func TestAClosedConnectionDoesNotHinderTheStop(t *testing.T) {
 	b := newBus(t)
 	s := b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
-	if _, err := Call(within(t), NewCaller(b.connect(), "local"), endpointNamed("get"), &ask{Name: "x"}); err != nil {
+	if _, err := Call(within(t), NewCaller(lean.Over(b.connect()), "local"), endpointNamed("get"), &ask{Name: "x"}); err != nil {
 		t.Fatal(err)
 	}
 	s.nc.Close()
@@ -204,7 +205,7 @@ func TestAClosedConnectionDoesNotHinderTheStop(t *testing.T) {
 func TestManyRequestsOnReusedWorkers(t *testing.T) {
 	b := newBus(t)
 	s := b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
-	c := NewCaller(b.connect(), "local")
+	c := NewCaller(lean.Over(b.connect()), "local")
 	ctx := within(t)
 	var crowd sync.WaitGroup
 	for g := range 100 {

@@ -196,9 +196,9 @@ func (w *world) entry(t testing.TB, operation, name string) int {
 
 // withHeader changes a header of a message.
 func (w *world) withHeader(i int, name, value string) {
-	h := maps.Clone(w.messages[i].Header)
-	if h == nil {
-		h = nats.Header{}
+	h := nats.Header{}
+	if old, ok := w.messages[i].Header.(nats.Header); ok {
+		h = maps.Clone(old)
 	}
 	h.Set(name, value)
 	w.messages[i].Header = h

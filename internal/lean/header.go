@@ -1,0 +1,100 @@
+package lean
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Headers are what came with a message. A Header and a nats.Header are such.
+type Headers interface {
+	// Get returns the first value of the name, which is compared as it is; empty where there is none.
+	Get(name string) string
+}
+
+// Header is a block of headers as it stands on the wire: "NATS/1.0", an optional status, and a line for each header, all ended
+// by an empty line. The nil Header is none.
+type Header []byte
+
+const (
+	headerLine = "NATS/1.0"
+	crlf       = "\r\n"
+)
+
+// Get implements Headers. Its cost is that of reading the block up to the header.
+func (h Header) Get(name string) string {
+	rest := []byte(h)
+	for {
+		end := bytes.IndexByte(rest, '\n')
+		if end < 0 {
+			return ""
+		}
+		if rest = rest[end+1:]; len(rest) > len(name) && rest[len(name)] == ':' && string(rest[:len(name)]) == name {
+			value := rest[len(name)+1:]
+			if end := bytes.IndexByte(value, '\r'); end >= 0 {
+				value = value[:end]
+			}
+			return string(bytes.TrimLeft(value, " \t"))
+		}
+	}
+}
+
+// Status is the code in the first line, such as 503; empty where there is none.
+func (h Header) Status() string {
+	if len(h) < len(headerLine)+4 || h[len(headerLine)] != ' ' {
+		return ""
+	}
+	return string(h[len(headerLine)+1 : len(headerLine)+4])
+}
+
+// Builder makes a Header. Its memory may be used again after the Header was sent.
+type Builder struct{ b []byte }
+
+// Reset begins a new Header in the same memory.
+func (b *Builder) Reset() { b.b = b.b[:0] }
+
+// Grow makes room for n bytes.
+func (b *Builder) Grow(n int) { b.b = slices.Grow(b.b, n) }
+
+// Set adds a header, unless the value is empty. Line breaks in the value become spaces, so that no value adds a header.
+func (b *Builder) Set(name, value string) {
+	if value == "" {
+		return
+	}
+	if len(b.b) == 0 {
+		b.b = append(b.b, headerLine+crlf...)
+	}
+	b.b = append(append(b.b, name...), ": "...)
+	if strings.ContainsAny(value, crlf) {
+		value = strings.NewReplacer("\r", " ", "\n", " ").Replace(value)
+	}
+	b.b = append(append(b.b, value...), crlf...)
+}
+
+// Len is the bytes that the Header takes so far.
+func (b *Builder) Len() int { return len(b.b) }
+
+// Header ends the block and returns it; nil where nothing was set. It is good until the next Reset.
+func (b *Builder) Header() Header {
+	if len(b.b) == 0 {
+		return nil
+	}
+	b.b = append(b.b, crlf...)
+	return b.b
+}
+
+// parse is the block as nats.go has it.
+func (h Header) parse() nats.Header {
+	if len(h) == 0 {
+		return nil
+	}
+	out := make(nats.Header, 12)
+	for line := range bytes.SplitSeq(h[len(headerLine+crlf):], []byte(crlf)) {
+		if name, value, ok := bytes.Cut(line, []byte(": ")); ok {
+			out[string(name)] = append(out[string(name)], string(value))
+		}
+	}
+	return out
+}

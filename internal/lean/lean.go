@@ -1,0 +1,53 @@
+// Package lean is a NATS connection for the way of a request, and for nothing else: requests and their replies, subscriptions
+// that hand each message to a function, and publishing. Beside nats.go it saves most of the allocations and goroutine changes of
+// a request: a header stays the block of bytes that it is on the wire, reply subjects are used again, and whoever sends writes to
+// the connection itself, together with what others have to send at the moment.
+//
+// It speaks the NATS client protocol (https://docs.nats.io/reference/reference-protocols/nats-protocol) over a connection that
+// its user dials, such as the one within the process. Links over nats.go have the same form, for servers elsewhere.
+package lean
+
+import (
+	"github.com/nats-io/nats.go"
+)
+
+// Msg is a message that came. Its parts belong to who got it.
+type Msg struct {
+	Subject string // empty for a reply
+	Reply   string
+	Header  Headers // nil where there is none
+	Data    []byte
+}
+
+// Get returns a header's first value; empty where there is none.
+func (m Msg) Get(name string) string {
+	if m.Header == nil {
+		return ""
+	}
+	return m.Header.Get(name)
+}
+
+// Status is the code of a status message, such as 404; empty for any other.
+func (m Msg) Status() string {
+	switch h := m.Header.(type) {
+	case Header:
+		return h.Status()
+	case nats.Header:
+		return h.Get("Status")
+	}
+	return ""
+}
+
+// Link is a connection over which requests are made. It is safe for concurrent use.
+type Link interface {
+	// Start sends a request. Requests that one goroutine starts are sent in that order. The header and the data may be used
+	// again when it returns. Its errors mean that nothing was sent: nats.ErrDisconnected, nats.ErrConnectionClosed,
+	// nats.ErrMaxPayload, nats.ErrBadSubject.
+	Start(subject string, h Header, data []byte) (*Pending, error)
+	// Publish sends a message, in the same order and with the same errors.
+	Publish(subject string, h Header, data []byte) error
+	// Connected reports whether the connection stands at the moment.
+	Connected() bool
+	// MaxPayload is the most bytes of header and data that the server takes.
+	MaxPayload() int64
+}

@@ -1,0 +1,80 @@
+package lean
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Over makes a Link of a nats.go connection, for servers that are reached over TLS, WebSocket or a cluster's addresses. It sends
+// nothing before the first request, and ends with the connection. A request that waits while nats.go reconnects goes on waiting.
+func Over(nc *nats.Conn) Link { return &over{nc: nc} }
+
+type over struct {
+	nc *nats.Conn
+
+	mu  sync.Mutex
+	mux *mux // since the first request
+}
+
+// replies subscribes to the replies, once.
+func (o *over) replies() (*mux, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mux != nil {
+		return o.mux, nil
+	}
+	m := newMux(o.nc.NewInbox() + ".")
+	sub, err := o.nc.Subscribe(m.prefix+"*", func(reply *nats.Msg) {
+		msg := Msg{Data: reply.Data}
+		if reply.Header != nil {
+			msg.Header = reply.Header
+		}
+		m.deliver([]byte(reply.Subject), msg)
+	})
+	if err != nil {
+		return nil, err
+	}
+	sub.SetClosedHandler(func(string) { m.fail(nats.ErrConnectionClosed) })
+	o.mux = m
+	return m, nil
+}
+
+func (o *over) Start(subject string, h Header, data []byte) (*Pending, error) {
+	if !validSubject(subject) {
+		return nil, nats.ErrBadSubject
+	}
+	m, err := o.replies()
+	if err != nil {
+		return nil, err
+	}
+	p, err := m.begin()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: p.subject, Header: h.parse(), Data: data}); err != nil {
+		m.cancel(p)
+		return nil, err
+	}
+	return p, nil
+}
+
+func (o *over) Publish(subject string, h Header, data []byte) error {
+	if !validSubject(subject) {
+		return nats.ErrBadSubject
+	}
+	return o.nc.PublishMsg(&nats.Msg{Subject: subject, Header: h.parse(), Data: data})
+}
+
+func (o *over) Connected() bool { return o.nc.IsConnected() }
+
+func (o *over) MaxPayload() int64 { return o.nc.MaxPayload() }
+
+// validSubject reports whether a subject can stand in a line of the protocol.
+func validSubject(s string) bool {
+	if s == "" || len(s) > 4096 {
+		return false
+	}
+	return strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) < 0
+}

@@ -1,0 +1,287 @@
+package lean
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	readBuffer  = 32 << 10
+	keptBuffer  = 256 << 10 // write buffers up to this size are used again
+	maxBuffered = 16 << 20  // bytes that may wait to be written
+	maxMessage  = 64 << 20
+)
+
+// errCongested is returned while too much waits to be written: the server does not read.
+var errCongested = errors.New("too much waits to be sent to the NATS server")
+
+// session is a Conn's life from one dial to the next break.
+type session struct {
+	c    *Conn
+	conn net.Conn
+	in   *bufio.Reader
+	mux  *mux
+	kick chan struct{} // holds at most one: something waits to be written
+	quit chan struct{} // closed when the session has failed
+
+	mu      sync.Mutex
+	out     []byte // waits to be written
+	spare   []byte
+	writing bool
+	pongs   []chan struct{} // of the pings that are under way, in order
+	err     error           // final
+}
+
+// publish appends a message to what is to be written. With now the caller writes it, together with what others have appended,
+// unless somebody is writing already.
+func (s *session) publish(subject, reply string, h Header, data []byte, now bool) error {
+	s.mu.Lock()
+	if err := s.refused(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	b := s.out
+	if len(h) > 0 {
+		b = append(b, 'H')
+	}
+	b = append(append(b, "PUB "...), subject...)
+	if reply != "" {
+		b = append(append(b, ' '), reply...)
+	}
+	if len(h) > 0 {
+		b = strconv.AppendInt(append(b, ' '), int64(len(h)), 10)
+	}
+	b = strconv.AppendInt(append(b, ' '), int64(len(h)+len(data)), 10)
+	b = append(append(b, crlf...), h...)
+	s.out = append(append(b, data...), crlf...)
+	s.written(now)
+	return nil
+}
+
+// line appends a line of the protocol.
+func (s *session) line(text []byte) error {
+	s.mu.Lock()
+	if err := s.refused(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	s.out = append(s.out, text...)
+	s.written(false)
+	return nil
+}
+
+func (s *session) refused() error {
+	if s.err == nil && len(s.out) > maxBuffered {
+		return errCongested
+	}
+	return s.err
+}
+
+// written sees to what was appended. It is called with mu held, and releases it.
+func (s *session) written(now bool) {
+	if now && !s.writing {
+		s.flush()
+		return
+	}
+	wake := !s.writing
+	s.mu.Unlock()
+	if wake {
+		s.wake()
+	}
+}
+
+func (s *session) wake() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// flush writes once what waits. It is called with mu held and writing false, and releases mu.
+func (s *session) flush() {
+	out := s.out
+	if len(out) == 0 {
+		s.mu.Unlock()
+		return
+	}
+	s.out, s.spare, s.writing = s.spare[:0], nil, true
+	s.mu.Unlock()
+	_, err := s.conn.Write(out)
+	s.mu.Lock()
+	if cap(out) <= keptBuffer {
+		s.spare = out
+	}
+	s.writing = false
+	more := len(s.out) > 0
+	s.mu.Unlock()
+	if err != nil {
+		s.conn.Close() // the reader tells of it
+	} else if more {
+		s.wake()
+	}
+}
+
+// flusher writes what others have left, and looks whether the server still answers.
+func (s *session) flusher() {
+	tick := time.NewTicker(pingInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.kick:
+			s.mu.Lock()
+			if s.writing {
+				s.mu.Unlock() // who writes wakes this again
+				continue
+			}
+			s.flush()
+		case <-tick.C:
+			s.mu.Lock()
+			unheard := len(s.pongs)
+			s.mu.Unlock()
+			if unheard >= maxUnheard {
+				s.conn.Close() // ends a write that hangs, too
+				continue
+			}
+			_, _ = s.ping() // fails only when the session has
+		case <-s.quit:
+			return
+		}
+	}
+}
+
+// ping returns what is closed when the answer has come.
+func (s *session) ping() (<-chan struct{}, error) {
+	pong := make(chan struct{})
+	s.mu.Lock()
+	if err := s.refused(); err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
+	s.pongs = append(s.pongs, pong)
+	s.out = append(s.out, "PING\r\n"...)
+	s.written(false)
+	return pong, nil
+}
+
+func (s *session) pong() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.pongs) > 0 {
+		close(s.pongs[0])
+		s.pongs = s.pongs[1:]
+	}
+}
+
+// fail ends the session.
+func (s *session) fail(err error) {
+	s.conn.Close()
+	gone := nats.ErrDisconnected
+	if errors.Is(err, nats.ErrConnectionClosed) {
+		gone = nats.ErrConnectionClosed
+	}
+	s.mu.Lock()
+	s.err, s.out = gone, nil
+	s.mu.Unlock()
+	close(s.quit)
+	s.mux.fail(gone)
+}
+
+// read takes what comes, until the connection breaks.
+func (s *session) read() error {
+	for {
+		line, err := s.in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		switch {
+		case bytes.HasPrefix(line, []byte("MSG ")):
+			err = s.message(line[len("MSG "):], false)
+		case bytes.HasPrefix(line, []byte("HMSG ")):
+			err = s.message(line[len("HMSG "):], true)
+		case bytes.HasPrefix(line, []byte("PING")):
+			err = s.line([]byte("PONG\r\n"))
+		case bytes.HasPrefix(line, []byte("PONG")):
+			s.pong()
+		case bytes.HasPrefix(line, []byte("-ERR")):
+			// The server closes the connection itself where the error is one that ends it.
+			s.c.o.Log.Warn().Err(refusal(line)).Str("connection", s.c.o.Name).Msg("the NATS server reports an error")
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+var errProtocol = errors.New("the server sent what is not the NATS protocol")
+
+// message reads a message: subject, subscription, reply (optional), length of the header (with one), length of all.
+func (s *session) message(line []byte, withHeader bool) error {
+	var f [5][]byte
+	n := 0
+	for line = bytes.TrimRight(line, crlf); len(line) > 0; n++ {
+		if n == len(f) {
+			return errProtocol
+		}
+		end := bytes.IndexByte(line, ' ')
+		if end < 0 {
+			f[n], line = line, nil
+			continue
+		}
+		f[n], line = line[:end], line[end+1:]
+	}
+	fixed := 3
+	if withHeader {
+		fixed = 4
+	}
+	if n != fixed && n != fixed+1 {
+		return errProtocol
+	}
+	id, ok := number(f[1])
+	size, ok2 := number(f[n-1])
+	head := 0
+	if withHeader {
+		var ok3 bool
+		head, ok3 = number(f[n-2])
+		ok2 = ok2 && ok3
+	}
+	if !ok || !ok2 || head > size || size > maxMessage {
+		return errProtocol
+	}
+	// What stands in the line is gone with the next read.
+	var subject [256]byte
+	name := append(subject[:0], f[0]...)
+	msg := Msg{}
+	if n == fixed+1 {
+		msg.Reply = string(f[2])
+	}
+	body := make([]byte, size)
+	if _, err := io.ReadFull(s.in, body); err != nil {
+		return err
+	}
+	if _, err := s.in.Discard(len(crlf)); err != nil {
+		return err
+	}
+	msg.Data = body[head:]
+	if head > 0 {
+		msg.Header = Header(body[:head])
+	}
+	if id == repliesID {
+		s.mux.deliver(name, msg)
+		return nil
+	}
+	if sub := s.c.subscription(id); sub != nil {
+		if msg.Subject = sub.subject; string(name) != sub.subject {
+			msg.Subject = string(name)
+		}
+		sub.handle(msg)
+	}
+	return nil
+}
