@@ -271,7 +271,7 @@ func dialEtcd(endpoints []string) (*clientv3.Client, error) {
 func (n *Node) openRegistry(ctx context.Context, client *clientv3.Client) error {
 	r, err := registry.Open(ctx, registry.Options{
 		Client: client, Site: n.opts.Config.Site, Instance: n.instance, StateFile: filepath.Join(n.opts.Config.Data, "settings.json"),
-		Live: n.live, Log: n.log, SoleProcess: n.store.own != nil, // the process that holds the store leads by right while etcd is away
+		Live: n.live, Log: n.log,
 	})
 	if err != nil {
 		return err

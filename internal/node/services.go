@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +29,7 @@ type services struct {
 	n       *Node
 	cancel  context.CancelFunc // ends elections and the background process
 	running sync.WaitGroup
+	roles   *roles
 	leads   atomic.Bool    // this process serves the stock
 	vaults  []*vault.Vault // of each service; complete before the first request, as customer starts last
 
@@ -81,6 +81,10 @@ func (n *Node) serve(context.Context) error {
 	s := &services{n: n, cancel: cancel, servers: make(map[subjects.Service]*rpc.Server)}
 	n.services = s
 	n.onStop("services", s.stopRunning)
+	var err error
+	if s.roles, err = n.openRoles(); err != nil {
+		return err
+	}
 	for _, service := range subjects.Services {
 		if !slices.Contains(n.opts.Config.Services, service) {
 			continue
@@ -210,6 +214,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 	case subjects.Inventory:
 		inventory := handlers.NewInventory(handlers.InventoryDeps{
 			Connect: s.unbroken, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, Instance: n.instance,
+			Doubtful: func() bool { _, away := n.registry.Degraded(); return away },
 		})
 		s.lead(ctx, r, inventory)
 		return nil
@@ -228,7 +233,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 			return err
 		}
 		s.running.Go(func() {
-			_ = n.registry.Campaign(ctx, subjects.RoleProcess, func(ctx context.Context) error { // ends with ctx alone
+			s.campaign(ctx, service, subjects.RoleProcess, func(ctx context.Context) error {
 				process.Run(ctx)
 				return nil
 			})
@@ -309,60 +314,6 @@ func (s *services) unbroken(lost func(error)) (*journal.Journal, func(), error) 
 		return nil, nil, err
 	}
 	return j, nc.Close, nil
-}
-
-// lead takes part in the election of the stock's writer, and serves the stock while elected.
-func (s *services) lead(ctx context.Context, r room, inventory *handlers.Inventory) {
-	n := s.n
-	leading, resign := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	s.running.Go(func() {
-		defer close(ended)
-		_ = n.registry.Campaign(leading, subjects.RoleInventory, func(ctx context.Context) error { // ends with leading alone
-			return inventory.Lead(ctx, func(register func(*rpc.Server)) (func(), error) {
-				server, err := s.newServer(r, register)
-				if err != nil {
-					return nil, err
-				}
-				s.leads.Store(true)
-				return func() {
-					s.leads.Store(false)
-					stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-					defer cancel()
-					if err := server.Stop(stopping); err != nil {
-						n.log.Warn().Err(err).Msg("requests to the stock were cut off")
-					}
-				}, nil
-			})
-		})
-	})
-	n.onStop(string(subjects.Inventory), func(ctx context.Context) error {
-		resign()
-		select {
-		case <-ended:
-			return nil
-		case <-ctx.Done():
-			return errors.New("the stock was not given back in time")
-		}
-	})
-}
-
-// missing says which of this process's roles nobody holds.
-func (s *services) missing() []string {
-	run := s.n.opts.Config.Services
-	if !slices.Contains(run, subjects.Inventory) || s.leads.Load() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // readiness is asked without a context
-	defer cancel()
-	leaders, err := s.n.registry.Leaders(ctx)
-	if err != nil {
-		return []string{"roles: etcd does not say who leads the inventory"}
-	}
-	if leader, ok := leaders[subjects.RoleInventory]; !ok || leader == s.n.instance {
-		return []string{"roles: the stock has not been claimed yet"}
-	}
-	return nil
 }
 
 // health is what a service's instance says of itself.
