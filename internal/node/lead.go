@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -70,16 +69,18 @@ func (r *roles) led(ctx context.Context, role string) bool {
 	return err == nil || !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, context.DeadlineExceeded)
 }
 
-// campaign takes part in the election of a role until ctx ends.
+// campaign takes part in the election of a service's role until ctx ends, except while the service has to step aside.
 func (s *services) campaign(ctx context.Context, service subjects.Service, role string, lead func(context.Context) error) {
-	_ = s.n.registry.Campaign(ctx, role, func(ctx context.Context) error { // ends with ctx or the registry alone
-		end, err := s.roles.announce(role)
-		if err != nil {
-			return err
-		}
-		defer end()
-		return lead(ctx)
-	}, registry.Fenced(func(ctx context.Context) bool { return s.roles.unled(ctx, role) }))
+	s.doctor.attend(ctx, service, func(ctx context.Context) {
+		_ = s.n.registry.Campaign(ctx, role, func(ctx context.Context) error { // ends with ctx or the registry alone
+			end, err := s.roles.announce(role)
+			if err != nil {
+				return err
+			}
+			defer end()
+			return lead(ctx)
+		}, registry.Fenced(func(ctx context.Context) bool { return s.roles.unled(ctx, role) }))
+	})
 }
 
 // lead takes part in the election of the stock's writer, and serves the stock while elected.
@@ -98,6 +99,7 @@ func (s *services) lead(ctx context.Context, r room, inventory *handlers.Invento
 				s.leads.Store(true)
 				return func() {
 					s.leads.Store(false)
+					s.forgetServer(r.service, server)
 					stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
 					defer cancel()
 					if err := server.Stop(stopping); err != nil {
@@ -118,10 +120,18 @@ func (s *services) lead(ctx context.Context, r room, inventory *handlers.Invento
 	})
 }
 
+// forgetServer strikes out a server whose term is over.
+func (s *services) forgetServer(service subjects.Service, server *rpc.Server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.servers[service] == server {
+		delete(s.servers, service)
+	}
+}
+
 // missing says which of this process's roles nobody holds.
 func (s *services) missing() []string {
-	run := s.n.opts.Config.Services
-	if !slices.Contains(run, subjects.Inventory) || s.leads.Load() {
+	if !s.n.runs(subjects.Inventory) || s.leads.Load() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // readiness is asked without a context

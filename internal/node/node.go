@@ -392,7 +392,10 @@ func (n *Node) becomeReady(ctx context.Context) error {
 	if err := errors.Join(os.WriteFile(file+".new", text, 0o600), os.Rename(file+".new", file)); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "%s can't be written", file)
 	}
-	n.onStop("endpoints", func(context.Context) error { return n.forgetEndpoints() })
+	n.onStop("endpoints", func(context.Context) error {
+		n.registry.Withdraw() // before the services: what still finishes its work takes no more
+		return n.forgetEndpoints()
+	})
 	return nil
 }
 
@@ -412,6 +415,7 @@ func (n *Node) missing() []string {
 	}
 	out = append(out, n.models.missing()...)
 	out = append(out, n.services.missing()...)
+	out = append(out, n.services.doctor.critical()...)
 	if _, degraded := n.registry.Degraded(); !degraded && !n.registry.HealthWritten() {
 		out = append(out, "health: not yet written to etcd")
 	}

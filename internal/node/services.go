@@ -2,8 +2,8 @@ package node
 
 import (
 	"context"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +30,7 @@ type services struct {
 	cancel  context.CancelFunc // ends elections and the background process
 	running sync.WaitGroup
 	roles   *roles
+	doctor  *doctor
 	leads   atomic.Bool    // this process serves the stock
 	vaults  []*vault.Vault // of each service; complete before the first request, as customer starts last
 
@@ -85,16 +86,32 @@ func (n *Node) serve(context.Context) error {
 	if s.roles, err = n.openRoles(); err != nil {
 		return err
 	}
+	s.doctor = newDoctor(s)
 	for _, service := range subjects.Services {
-		if !slices.Contains(n.opts.Config.Services, service) {
+		if !n.runs(service) {
 			continue
 		}
 		if err := s.start(ctx, service); err != nil {
 			return err
 		}
-		n.registry.Report(service, func() registry.Health { return s.health(service) })
+	}
+	s.doctor.begin() // last: it looks at those that run
+	for _, service := range n.opts.Config.Services {
+		n.registry.Report(service, func() registry.Health { return s.doctor.health(service) })
 	}
 	return nil
+}
+
+// runs reports whether a service is one of this process's.
+func (n *Node) runs(service subjects.Service) bool {
+	return slices.Contains(n.opts.Config.Services, service)
+}
+
+// serving is the servers that answer at this moment, by service.
+func (s *services) serving() map[subjects.Service]*rpc.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.servers)
 }
 
 // stopRunning ends what runs beside the endpoints. The endpoints themselves have been stopped before, callers first.
@@ -206,7 +223,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 	case subjects.Config:
 		return s.endpoints(r, handlers.NewConfig(n.registry).Register)
 	case subjects.Health:
-		return s.endpoints(r, handlers.NewHealth(n.registry).Register)
+		return s.endpoints(r, handlers.NewHealth(n.registry, s.doctor).Register)
 	case subjects.Dead:
 		return s.endpoints(r, handlers.NewDead(journal.OpenStream(r.nc, subjects.StreamDead, ""), r.calls, site).Register)
 	case subjects.Catalog:
@@ -220,6 +237,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		return nil
 	case subjects.Payment:
 		gateway := sandbox.New(journal.OpenStream(r.nc, subjects.StreamSandbox, ""), sandbox.Options{Site: site, Sync: n.barrier.Sync, Now: n.opts.Clock})
+		s.doctor.gateway = gateway
 		return s.endpoints(r, handlers.NewPayments(handlers.PaymentsDeps{
 			Journal: r.journal, Calls: r.calls, Gateway: gateway, Books: books{gateway}, Vault: keys, Barrier: n.barrier, Live: n.live,
 			Site: site, Clock: clock, Log: log, Hook: hook,
@@ -314,52 +332,6 @@ func (s *services) unbroken(lost func(error)) (*journal.Journal, func(), error) 
 		return nil, nil, err
 	}
 	return j, nc.Close, nil
-}
-
-// health is what a service's instance says of itself.
-func (s *services) health(service subjects.Service) registry.Health {
-	n := s.n
-	h := registry.Health{Status: registry.Passing, Version: n.opts.Version, Requests: map[string]uint64{}}
-	worst := func(status registry.Status, name, message string) {
-		h.Checks = append(h.Checks, registry.Check{Name: name, Status: status, Message: message})
-		if status == registry.Critical || (status == registry.Warning && h.Status == registry.Passing) {
-			h.Status = status
-		}
-	}
-	check := func(name string, bad registry.Status, err error) {
-		if err != nil {
-			worst(bad, name, fault.From(err).Message)
-			return
-		}
-		worst(registry.Passing, name, "")
-	}
-	if n.store.own != nil {
-		check("nats", registry.Critical, n.store.own.Healthy())
-	}
-	check("durability", registry.Critical, n.barrier.Err())
-	if n.space.low() {
-		worst(registry.Warning, "space", "the file system is almost full: new orders are refused")
-	} else {
-		worst(registry.Passing, "space", "")
-	}
-	if behind := n.models.missing(); len(behind) > 0 {
-		worst(registry.Warning, "read models", strings.Join(behind, ", "))
-	} else {
-		worst(registry.Passing, "read models", "")
-	}
-	s.mu.Lock()
-	server := s.servers[service]
-	s.mu.Unlock()
-	if server != nil {
-		for _, e := range server.Stats().Endpoints {
-			h.Requests["handled"] += e.Count
-			for _, count := range e.Errors {
-				h.Requests["failed"] += count
-			}
-			h.Requests["refused"] += e.Errors[fault.ResourceExhausted]
-		}
-	}
-	return h
 }
 
 // books shows the sandbox gateway's ledger as the contract has it.
