@@ -58,6 +58,7 @@ type duty struct {
 	wakes    bool               // hears of every event when it is published, before it is durable
 	storage  []string           // further subjects of JetStream and of the streams beside the journal
 	internal bool               // may call every service's internal methods
+	probes   bool               // asks every instance whether it answers, and who leads
 }
 
 // duties is the table of the services' permissions. Besides, every service may answer its requests, ask the journal service,
@@ -95,7 +96,7 @@ func duties(site subjects.Site) map[subjects.Service]duty {
 		subjects.Webhook:  {events: kinds(subjects.KindWebhook)},
 		subjects.Customer: {storage: append(keys, "$JS.API.STREAM.MSG.DELETE."+subjects.StreamKeys)},
 		subjects.Config:   {},
-		subjects.Health:   {},
+		subjects.Health:   {probes: true},
 		subjects.Dead: {
 			storage:  append(readStream(subjects.StreamDead), "$JS.API.STREAM.MSG.DELETE."+subjects.StreamDead),
 			internal: true,
@@ -155,6 +156,9 @@ func frontRight(site subjects.Site, service subjects.Service, d duty) right {
 	}
 	for _, c := range d.calls {
 		r.publish = append(r.publish, rpc+string(c)+".>", internal+string(c)+".>")
+	}
+	if d.probes {
+		r.publish = append(r.publish, subjects.Probe(site, "*", "*"), subjects.Presence(site, "*"))
 	}
 	if d.internal {
 		r.publish = append(r.publish, internal+">")

@@ -29,6 +29,7 @@ type Inventory struct {
 	log     zerolog.Logger
 	hook    Hook
 	name    string
+	doubt   func() bool
 }
 
 // Connect opens a journal on a connection of its own, which does not come back once it is broken: lost tells of that, once.
@@ -36,7 +37,8 @@ type Inventory struct {
 // one that comes back a later event could follow one that is lost.
 type Connect func(lost func(error)) (j *journal.Journal, disconnect func(), err error)
 
-// InventoryDeps is what the inventory service uses. Instance names this process in the claim.
+// InventoryDeps is what the inventory service uses. Instance names this process in the claim. Doubtful says that nobody would
+// tell this process if another one was elected; nil is never.
 type InventoryDeps struct {
 	Connect  Connect
 	Live     *configs.Live
@@ -45,11 +47,15 @@ type InventoryDeps struct {
 	Log      zerolog.Logger
 	Hook     Hook
 	Instance string
+	Doubtful func() bool
 }
 
 // NewInventory makes the service. It serves nothing before Lead.
 func NewInventory(d InventoryDeps) *Inventory {
-	return &Inventory{connect: d.Connect, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance}
+	if d.Doubtful == nil {
+		d.Doubtful = func() bool { return false }
+	}
+	return &Inventory{connect: d.Connect, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance, doubt: d.Doubtful}
 }
 
 // claim is the body of leader.claimed.
@@ -120,6 +126,12 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 		return err
 	}
 	defer stop()
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		t.watchClaim(ctx)
+	}()
 	t.expire(ctx) // returns when ctx ends
+	<-watching
 	return context.Cause(ctx)
 }

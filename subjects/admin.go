@@ -222,11 +222,30 @@ type Instance struct {
 	Requests map[string]uint64 `json:"requests,omitzero"` // counters by name
 }
 
-// HealthInfo is the site's health, as etcd holds it. Degraded says why etcd's word can't be had, where it can't.
+// HealthInfo is the site's health, as etcd holds it. Degraded says why etcd's word can't be had, where it can't: the instances are
+// then those of the answering process. Journal and Consumers are what the journal's server says; absent where it does not answer.
 type HealthInfo struct {
 	Instances []Instance        `json:"instances"`
 	Leaders   map[string]string `json:"leaders"`
 	Degraded  string            `json:"degraded,omitzero"`
+	Journal   *JournalInfo      `json:"journal,omitzero"`
+	Consumers []ConsumerInfo    `json:"consumers,omitempty"`
+}
+
+// JournalInfo is the state of the journal's stream.
+type JournalInfo struct {
+	Events   uint64 `json:"events"`
+	Bytes    uint64 `json:"bytes"`
+	Sequence uint64 `json:"sequence"` // of the last event
+	Durable  uint64 `json:"durable"`  // up to which the answering process knows that all is durable
+}
+
+// ConsumerInfo is how far a durable consumer of the journal is.
+type ConsumerInfo struct {
+	Name        Durable `json:"name"`
+	Pending     uint64  `json:"pending"`     // events that wait to be delivered
+	InFlight    int     `json:"in_flight"`   // delivered, and not yet done
+	Redelivered int     `json:"redelivered"` // of those, delivered more than once
 }
 
 // DeadInfo is a message that its consumer gave up. ID is its sequence in the stream DEAD.
@@ -308,7 +327,7 @@ var (
 	ConfigSet     = Endpoint[SetRequest, Setting]{Service: Config, Method: "set", Idempotent: true, Doc: "Gives a live setting a value."}
 	ConfigHistory = Endpoint[KeyRequest, Revisions]{Service: Config, Method: "history", Idempotent: true, Doc: "Lists the values that a setting had, as far as etcd keeps them."}
 
-	HealthList = Endpoint[Empty, HealthInfo]{Service: Health, Method: "list", Idempotent: true, Doc: "Lists what etcd holds of the site's health."}
+	HealthList = Endpoint[Empty, HealthInfo]{Service: Health, Method: "list", Idempotent: true, Doc: "Lists what etcd holds of the site's health, and how far the journal and its consumers are."}
 
 	DeadList    = Endpoint[ListRequest, DeadLetters]{Service: Dead, Method: "list", Idempotent: true, Doc: "Lists dead letters, oldest first."}
 	DeadGet     = Endpoint[DeadRequest, DeadInfo]{Service: Dead, Method: "get", Idempotent: true, Doc: "Returns a dead letter."}

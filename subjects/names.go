@@ -123,6 +123,14 @@ func Internal(site Site, service Service, method string) string {
 	return root + string(site) + ".int." + string(service) + "." + method
 }
 
+// Probe is the subject on which one instance of a service proves that its endpoints answer: wb.<site>.int.<service>.probe.<instance>.
+func Probe(site Site, service Service, instance string) string {
+	return Internal(site, service, "probe") + "." + instance
+}
+
+// Presence is the subject on which whoever leads in a role says so: wb.<site>.int.health.leader.<role>.
+func Presence(site Site, role string) string { return Internal(site, Health, "leader") + "." + role }
+
 // Event is the subject of an aggregate's events: wb.<site>.evt.<kind>.<id>.
 func Event[T ~string](site Site, kind Kind, id T) string {
 	return root + string(site) + ".evt." + string(kind) + "." + string(id)

@@ -246,21 +246,6 @@ func (s *Stream) DeleteMessage(ctx context.Context, sequence uint64) (existed bo
 
 // LastSequence is the sequence of the stream's last message, 0 for a stream that never held one.
 func (s *Stream) LastSequence(ctx context.Context) (uint64, error) {
-	reply, err := s.ask(ctx, s.api+"STREAM.INFO."+s.name, nil)
-	if err != nil {
-		return 0, readFault(err, s.name)
-	}
-	var info struct {
-		State struct {
-			LastSeq uint64 `json:"last_seq"`
-		} `json:"state"`
-		Error *apiError `json:"error"`
-	}
-	if err := json.Unmarshal(reply.Data, &info); err != nil {
-		return 0, fault.Wrap(err, fault.Internal, "the store's answer can't be read")
-	}
-	if info.Error != nil {
-		return 0, readFault(info.Error, s.name)
-	}
-	return info.State.LastSeq, nil
+	size, err := s.Size(ctx)
+	return size.Last, err
 }

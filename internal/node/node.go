@@ -272,7 +272,7 @@ func dialEtcd(endpoints []string) (*clientv3.Client, error) {
 func (n *Node) openRegistry(ctx context.Context, client *clientv3.Client) error {
 	r, err := registry.Open(ctx, registry.Options{
 		Client: client, Site: n.opts.Config.Site, Instance: n.instance, StateFile: filepath.Join(n.opts.Config.Data, "settings.json"),
-		Live: n.live, Log: n.log, SoleProcess: n.store.own != nil, // the process that holds the store leads by right while etcd is away
+		Live: n.live, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -393,7 +393,10 @@ func (n *Node) becomeReady(ctx context.Context) error {
 	if err := errors.Join(os.WriteFile(file+".new", text, 0o600), os.Rename(file+".new", file)); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "%s can't be written", file)
 	}
-	n.onStop("endpoints", func(context.Context) error { return n.forgetEndpoints() })
+	n.onStop("endpoints", func(context.Context) error {
+		n.registry.Withdraw() // before the services: what still finishes its work takes no more
+		return n.forgetEndpoints()
+	})
 	return nil
 }
 
@@ -413,6 +416,7 @@ func (n *Node) missing() []string {
 	}
 	out = append(out, n.models.missing()...)
 	out = append(out, n.services.missing()...)
+	out = append(out, n.services.doctor.critical()...)
 	if _, degraded := n.registry.Degraded(); !degraded && !n.registry.HealthWritten() {
 		out = append(out, "health: not yet written to etcd")
 	}

@@ -2,9 +2,8 @@ package node
 
 import (
 	"context"
-	"errors"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +30,8 @@ type services struct {
 	n       *Node
 	cancel  context.CancelFunc // ends elections and the background process
 	running sync.WaitGroup
+	roles   *roles
+	doctor  *doctor
 	leads   atomic.Bool      // this process serves the stock
 	prices  *handlers.Prices // what orders pay; nil where this process takes none
 	vaults  []*vault.Vault   // of each service; complete before the first request, as customer starts last
@@ -87,16 +88,36 @@ func (n *Node) serve(context.Context) error {
 	if slices.Contains(n.opts.Config.Services, subjects.Order) {
 		s.prices = handlers.NewPrices(n.opts.Config.Site)
 	}
+	var err error
+	if s.roles, err = n.openRoles(); err != nil {
+		return err
+	}
+	s.doctor = newDoctor(s)
 	for _, service := range subjects.Services {
-		if !slices.Contains(n.opts.Config.Services, service) {
+		if !n.runs(service) {
 			continue
 		}
 		if err := s.start(ctx, service); err != nil {
 			return err
 		}
-		n.registry.Report(service, func() registry.Health { return s.health(service) })
+	}
+	s.doctor.begin() // last: it looks at those that run
+	for _, service := range n.opts.Config.Services {
+		n.registry.Report(service, func() registry.Health { return s.doctor.health(service) })
 	}
 	return nil
+}
+
+// runs reports whether a service is one of this process's.
+func (n *Node) runs(service subjects.Service) bool {
+	return slices.Contains(n.opts.Config.Services, service)
+}
+
+// serving is the servers that answer at this moment, by service.
+func (s *services) serving() map[subjects.Service]*rpc.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.servers)
 }
 
 // stopRunning ends what runs beside the endpoints. The endpoints themselves have been stopped before, callers first.
@@ -223,7 +244,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 	case subjects.Config:
 		return s.endpoints(r, handlers.NewConfig(n.registry).Register)
 	case subjects.Health:
-		return s.endpoints(r, handlers.NewHealth(n.registry).Register)
+		return s.endpoints(r, handlers.NewHealth(n.registry, s.doctor).Register)
 	case subjects.Dead:
 		return s.endpoints(r, handlers.NewDead(journal.OpenStream(r.nc, subjects.StreamDead, ""), r.calls, site).Register)
 	case subjects.Catalog:
@@ -231,11 +252,13 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 	case subjects.Inventory:
 		inventory := handlers.NewInventory(handlers.InventoryDeps{
 			Connect: s.unbroken, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, Instance: n.instance,
+			Doubtful: func() bool { _, away := n.registry.Degraded(); return away },
 		})
 		s.lead(ctx, r, inventory)
 		return nil
 	case subjects.Payment:
 		gateway := sandbox.New(journal.OpenStream(r.nc, subjects.StreamSandbox, "").Over(r.link), sandbox.Options{Site: site, Sync: n.barrier.Sync, Now: n.opts.Clock})
+		s.doctor.gateway = gateway
 		return s.endpoints(r, handlers.NewPayments(handlers.PaymentsDeps{
 			Journal: r.journal, Calls: r.calls, Gateway: gateway, Books: books{gateway}, Vault: keys, Barrier: n.barrier, Live: n.live,
 			Site: site, Clock: clock, Log: log, Hook: hook,
@@ -254,7 +277,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 			return err
 		}
 		s.running.Go(func() {
-			_ = n.registry.Campaign(ctx, subjects.RoleProcess, func(ctx context.Context) error { // ends with ctx alone
+			s.campaign(ctx, service, subjects.RoleProcess, func(ctx context.Context) error {
 				process.Run(ctx)
 				return nil
 			})
@@ -340,106 +363,6 @@ func (s *services) unbroken(lost func(error)) (j *journal.Journal, disconnect fu
 		return nil, nil, err
 	}
 	return j, disconnect, nil
-}
-
-// lead takes part in the election of the stock's writer, and serves the stock while elected.
-func (s *services) lead(ctx context.Context, r room, inventory *handlers.Inventory) {
-	n := s.n
-	leading, resign := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	s.running.Go(func() {
-		defer close(ended)
-		_ = n.registry.Campaign(leading, subjects.RoleInventory, func(ctx context.Context) error { // ends with leading alone
-			return inventory.Lead(ctx, func(register func(*rpc.Server)) (func(), error) {
-				server, err := s.newServer(r, register)
-				if err != nil {
-					return nil, err
-				}
-				s.leads.Store(true)
-				return func() {
-					s.leads.Store(false)
-					stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-					defer cancel()
-					if err := server.Stop(stopping); err != nil {
-						n.log.Warn().Err(err).Msg("requests to the stock were cut off")
-					}
-				}, nil
-			})
-		})
-	})
-	n.onStop(string(subjects.Inventory), func(ctx context.Context) error {
-		resign()
-		select {
-		case <-ended:
-			return nil
-		case <-ctx.Done():
-			return errors.New("the stock was not given back in time")
-		}
-	})
-}
-
-// missing says which of this process's roles nobody holds.
-func (s *services) missing() []string {
-	run := s.n.opts.Config.Services
-	if !slices.Contains(run, subjects.Inventory) || s.leads.Load() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // readiness is asked without a context
-	defer cancel()
-	leaders, err := s.n.registry.Leaders(ctx)
-	if err != nil {
-		return []string{"roles: etcd does not say who leads the inventory"}
-	}
-	if leader, ok := leaders[subjects.RoleInventory]; !ok || leader == s.n.instance {
-		return []string{"roles: the stock has not been claimed yet"}
-	}
-	return nil
-}
-
-// health is what a service's instance says of itself.
-func (s *services) health(service subjects.Service) registry.Health {
-	n := s.n
-	h := registry.Health{Status: registry.Passing, Version: n.opts.Version, Requests: map[string]uint64{}}
-	worst := func(status registry.Status, name, message string) {
-		h.Checks = append(h.Checks, registry.Check{Name: name, Status: status, Message: message})
-		if status == registry.Critical || (status == registry.Warning && h.Status == registry.Passing) {
-			h.Status = status
-		}
-	}
-	check := func(name string, bad registry.Status, err error) {
-		if err != nil {
-			worst(bad, name, fault.From(err).Message)
-			return
-		}
-		worst(registry.Passing, name, "")
-	}
-	if n.store.own != nil {
-		check("nats", registry.Critical, n.store.own.Healthy())
-	}
-	check("durability", registry.Critical, n.barrier.Err())
-	if n.space.low() {
-		worst(registry.Warning, "space", "the file system is almost full: new orders are refused")
-	} else {
-		worst(registry.Passing, "space", "")
-	}
-	if behind := n.models.missing(); len(behind) > 0 {
-		worst(registry.Warning, "read models", strings.Join(behind, ", "))
-	} else {
-		worst(registry.Passing, "read models", "")
-	}
-	s.mu.Lock()
-	server := s.servers[service]
-	s.mu.Unlock()
-	if server != nil {
-		for _, e := range server.Stats().Endpoints {
-			h.Requests["handled"] += e.Count
-			for _, count := range e.Errors {
-				h.Requests["failed"] += count
-			}
-			h.Requests["refused"] += e.Errors[fault.ResourceExhausted]
-		}
-	}
-	return h
 }
 
 // books shows the sandbox gateway's ledger as the contract has it.

@@ -84,6 +84,10 @@ func (r *Registry) replaceSession() {
 }
 
 func (r *Registry) writeHealth(ctx context.Context) error {
+	if s := r.health.session; s != nil && r.health.isOver() {
+		r.health.session = nil
+		return s.end(ctx)
+	}
 	list, err := r.health.collect(timestamp.Of(r.now()))
 	if err != nil {
 		r.log.Error().Err(err).Msg("health is not published")

@@ -19,18 +19,41 @@ var ErrLeadershipLost = errors.New("the leadership was lost")
 
 var errLeft = errors.New("lead has returned")
 
+// CampaignOption changes how a role is campaigned for.
+type CampaignOption func(*campaign)
+
+// campaign is one instance's part in the election of a role.
+type campaign struct {
+	role   string
+	lead   func(ctx context.Context) error
+	fenced bool
+	unled  func(ctx context.Context) bool // nil: never
+}
+
+// Fenced says that two leaders at once do no harm, because the journal refuses what one of them writes or because all that they
+// do is idempotent. Such a leader goes on while etcd is away, and is told of a loss only when somebody else was elected. unled is
+// asked while etcd is away and this instance does not lead; where it is true the instance leads by right. It may wait, until
+// its context ends; nil is always false.
+func Fenced(unled func(ctx context.Context) bool) CampaignOption {
+	return func(c *campaign) { c.fenced, c.unled = true, unled }
+}
+
 // Campaign takes part in the election of a role until ctx or the registry ends, and returns nil then. Whenever this
 // instance is elected it runs lead, one at a time, with a context that ends when the leadership is lost, when ctx ends or
 // when the registry closes. Leadership is given up at once when lead returns; when it returned while it still led, the
 // error is logged and the instance takes part again after a pause.
 //
 // A leader learns of its loss no later than its lease time after its last renewal. By then another may have been elected:
-// what must not be done by two needs a fence of its own. With SoleProcess a leader goes on while etcd is away.
+// what must not be done by two needs a fence of its own. Who has one says so with Fenced.
 //
 // Error: invalid_argument for a role that is no id; failed_precondition when the registry is closed.
-func (r *Registry) Campaign(ctx context.Context, role string, lead func(ctx context.Context) error) error {
+func (r *Registry) Campaign(ctx context.Context, role string, lead func(ctx context.Context) error, options ...CampaignOption) error {
 	if err := id.Check("role", role); err != nil {
 		return err
+	}
+	c := campaign{role: role, lead: lead}
+	for _, option := range options {
+		option(&c)
 	}
 	ctx, leave, err := r.enter(ctx)
 	if err != nil {
@@ -38,7 +61,7 @@ func (r *Registry) Campaign(ctx context.Context, role string, lead func(ctx cont
 	}
 	defer leave()
 	for ctx.Err() == nil {
-		t, err := r.stand(ctx, role)
+		t, err := r.stand(ctx, c)
 		if ctx.Err() != nil { // whatever was won in the last moment is given back
 			t.resign(ctx)
 			return nil
@@ -48,7 +71,7 @@ func (r *Registry) Campaign(ctx context.Context, role string, lead func(ctx cont
 			pause(ctx, retryPause)
 			continue
 		}
-		if err := r.serve(ctx, role, t, lead); err != nil && ctx.Err() == nil {
+		if err := r.serve(ctx, c, t); err != nil && ctx.Err() == nil {
 			r.log.Warn().Err(err).Str("role", role).Msg("the function that leads has failed; taking part again")
 		}
 		pause(ctx, retryPause)
@@ -56,15 +79,17 @@ func (r *Registry) Campaign(ctx context.Context, role string, lead func(ctx cont
 	return nil
 }
 
+var errNoElection = errors.New("etcd does not answer, and nothing says that nobody leads")
+
 // stand waits until this instance may lead, and returns the term that it won; nil where it leads by right.
-func (r *Registry) stand(ctx context.Context, role string) (*term, error) {
-	if _, away := r.Degraded(); !away || !r.sole {
-		t, err := r.win(ctx, role)
-		if err == nil || !r.sole || ctx.Err() != nil {
-			return t, err
-		}
+func (r *Registry) stand(ctx context.Context, c campaign) (*term, error) {
+	if _, away := r.Degraded(); !away {
+		return r.win(ctx, c)
 	}
-	r.log.Warn().Str("role", role).Msg("etcd does not answer; leading by right, as the only process")
+	if c.unled == nil || !c.unled(ctx) {
+		return nil, errNoElection
+	}
+	r.log.Warn().Str("role", c.role).Msg("etcd does not answer and nobody leads; leading by right, behind the fence")
 	return nil, nil
 }
 
@@ -94,25 +119,25 @@ func (r *Registry) enter(ctx context.Context) (context.Context, func(), error) {
 }
 
 // serve runs lead for one term (nil: by right) and gives the leadership up.
-func (r *Registry) serve(ctx context.Context, role string, t *term, lead func(context.Context) error) error {
+func (r *Registry) serve(ctx context.Context, c campaign, t *term) error {
 	ctx, lose := context.WithCancelCause(ctx)
 	held := make(chan *term, 1)
-	go func() { held <- r.hold(ctx, role, t, lose) }()
-	r.log.Info().Str("role", role).Msg("leading")
-	err := lead(ctx)
+	go func() { held <- r.hold(ctx, c, t, lose) }()
+	r.log.Info().Str("role", c.role).Msg("leading")
+	err := c.lead(ctx)
 	lose(errLeft)
 	(<-held).resign(ctx)
 	if errors.Is(context.Cause(ctx), ErrLeadershipLost) {
-		r.log.Warn().Str("role", role).Msg("leadership lost")
+		r.log.Warn().Str("role", c.role).Msg("leadership lost")
 		return nil // what lead says of it follows from that
 	}
-	r.log.Info().Str("role", role).Msg("no longer leading")
+	r.log.Info().Str("role", c.role).Msg("no longer leading")
 	return err
 }
 
-// hold watches over a leadership until ctx ends, and returns the term that is left to resign, nil for none. Who is not the
-// only process loses with its term. The only one goes on, and stands for election again to be seen in etcd.
-func (r *Registry) hold(ctx context.Context, role string, t *term, lose context.CancelCauseFunc) *term {
+// hold watches over a leadership until ctx ends, and returns the term that is left to resign, nil for none. Who has no fence
+// loses with its term. Who has one goes on, and stands for election again to be seen in etcd.
+func (r *Registry) hold(ctx context.Context, c campaign, t *term, lose context.CancelCauseFunc) *term {
 	for {
 		if t != nil {
 			select {
@@ -120,11 +145,11 @@ func (r *Registry) hold(ctx context.Context, role string, t *term, lose context.
 				return t
 			case <-t.lost:
 			}
-			if !r.sole {
+			if !c.fenced {
 				lose(ErrLeadershipLost) // first of all: what follows may have to wait for etcd
 				return t
 			}
-			r.log.Warn().Str("role", role).Msg("the lease of the leadership was lost; leading on by right, as the only process")
+			r.log.Warn().Str("role", c.role).Msg("the lease of the leadership was lost; leading on behind the fence, until somebody else is elected")
 			t.resign(ctx)
 			t = nil
 		}
@@ -136,13 +161,16 @@ func (r *Registry) hold(ctx context.Context, role string, t *term, lose context.
 		if err != nil {
 			continue
 		}
-		if other, ok := leaders[role]; ok && other != r.instance { // no right against somebody who was elected
+		if other, ok := leaders[c.role]; ok && other != r.instance { // no right against somebody who was elected
 			lose(ErrLeadershipLost)
 			return nil
 		}
-		if t, err = r.win(ctx, role); err != nil {
+		// Somebody else may come first in this moment: who waits behind another has to look again.
+		standing, cancel := context.WithTimeout(ctx, callWait)
+		if t, err = r.win(standing, c); err != nil {
 			t = nil
 		}
+		cancel()
 	}
 }
 
@@ -155,7 +183,7 @@ type term struct {
 }
 
 // win stands for election until it is won. Error: whatever kept it from that; ctx's end among them.
-func (r *Registry) win(ctx context.Context, role string) (*term, error) {
+func (r *Registry) win(ctx context.Context, c campaign) (*term, error) {
 	s, err := r.newSession(ctx)
 	if err != nil {
 		return nil, err
@@ -165,7 +193,7 @@ func (r *Registry) win(ctx context.Context, role string) (*term, error) {
 	context.AfterFunc(s.Ctx(), cancel)
 	// Campaign tidies up in the session's context when its own ends: that may not wait for an etcd that is away.
 	tidy := context.AfterFunc(standing, func() { time.AfterFunc(byeWait, s.cut) })
-	election := concurrency.NewElection(s.Session, subjects.LeaderKey(r.site, role))
+	election := concurrency.NewElection(s.Session, subjects.LeaderKey(r.site, c.role))
 	err = election.Campaign(standing, r.instance)
 	tidied := !tidy()
 	if err == nil && tidied {
@@ -178,6 +206,7 @@ func (r *Registry) win(ctx context.Context, role string) (*term, error) {
 		_ = s.end(ctx) // the lease is in the book: it is revoked later, or runs out
 		return nil, err
 	}
+	s.steady.patient.Store(c.fenced)
 	guarding, stop := context.WithCancel(context.WithoutCancel(ctx))
 	context.AfterFunc(s.Ctx(), stop) // by a context, because the call that begins a watch waits for etcd
 	t := &term{session: s, key: election.Key(), lost: make(chan struct{}), cancel: stop}

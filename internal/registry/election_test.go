@@ -29,7 +29,7 @@ func newTerms() *terms {
 }
 
 // campaign lets an instance take part; the channel gets what Campaign returns.
-func (m *terms) campaign(t *testing.T, n node, ctx context.Context) <-chan error {
+func (m *terms) campaign(t *testing.T, n node, ctx context.Context, options ...CampaignOption) <-chan error {
 	t.Helper()
 	stopped := make(chan error, 1)
 	go func() {
@@ -45,7 +45,7 @@ func (m *terms) campaign(t *testing.T, n node, ctx context.Context) <-chan error
 			case err := <-m.quit:
 				return err
 			}
-		})
+		}, options...)
 	}()
 	return stopped
 }
@@ -174,50 +174,85 @@ func TestFailureOfALeader(t *testing.T) {
 	}
 }
 
-// TestEtcdAwayWhileLeading takes etcd away from two leaders: the one that may not be alone loses and another follows it, the
-// only process goes on and is seen in etcd again when that is back.
+// TestEtcdAwayWhileLeading takes etcd away from two leaders: the one without a fence loses and another follows it, the one with
+// a fence goes on and is seen in etcd again when that is back.
 func TestEtcdAwayWhileLeading(t *testing.T) {
 	t.Parallel()
 	wire := startProxy(t)
 	cutOff := func(o *Options) { o.Client, o.TTL = dial(t, wire.addr), time.Second }
-	many, other := open(t, "many", cutOff), open(t, "other", nil)
-	sole := open(t, "sole", func(o *Options) { cutOff(o); o.SoleProcess, o.Site = true, site(t)+"-sole" })
-	ofMany, ofOther, ofSole := newTerms(), newTerms(), newTerms()
-	ofMany.campaign(t, many, t.Context())
-	stopped := ofSole.campaign(t, sole, t.Context())
-	next(t, ofMany.began, "the election of many")
-	next(t, ofSole.began, "the election of sole")
+	bare, other := open(t, "bare", cutOff), open(t, "other", nil)
+	fenced := open(t, "fenced", func(o *Options) { cutOff(o); o.Site = site(t) + "-fenced" })
+	ofBare, ofOther, ofFenced := newTerms(), newTerms(), newTerms()
+	ofBare.campaign(t, bare, t.Context())
+	stopped := ofFenced.campaign(t, fenced, t.Context(), Fenced(nil))
+	next(t, ofBare.began, "the election of bare")
+	next(t, ofFenced.began, "the election of fenced")
 	ofOther.campaign(t, other, t.Context())
 
 	began := time.Now()
 	wire.set(true)
-	if cause := next(t, ofMany.over, "the loss"); !errors.Is(cause, ErrLeadershipLost) || time.Since(began) > 2500*time.Millisecond {
-		t.Errorf("who is not alone was told %v after %s, with a lease of 1 s", cause, time.Since(began))
+	if cause := next(t, ofBare.over, "the loss"); !errors.Is(cause, ErrLeadershipLost) || time.Since(began) > 2500*time.Millisecond {
+		t.Errorf("who has no fence was told %v after %s, with a lease of 1 s", cause, time.Since(began))
 	}
 	next(t, ofOther.began, "the election of the other")
-	until(t, "the only process leads by right", func() bool { return sole.log.count("leading on by right") == 1 })
-	wire.set(false)
-	until(t, "etcd shows the only process again", func() bool {
-		leaders, err := sole.Leaders(t.Context())
-		return err == nil && leaders[role] == "sole"
+	until(t, "etcd has let the lease run out", func() bool {
+		held := must[*clientv3.GetResponse](t)(other.client.Get(t.Context(), subjects.LeaderPrefix(site(t)+"-fenced"), clientv3.WithPrefix()))
+		return len(held.Kvs) == 0
 	})
-	if len(ofSole.over) != 0 || len(ofSole.began) != 0 || len(ofMany.began) != 0 {
-		t.Errorf("the only process lost its leadership %d times, who lost it leads %d times again", len(ofSole.over), len(ofMany.began))
+	wire.set(false)
+	until(t, "etcd shows the fenced leader again", func() bool {
+		leaders, err := fenced.Leaders(t.Context())
+		return err == nil && leaders[role] == "fenced"
+	})
+	if len(ofFenced.over) != 0 || len(ofFenced.began) != 0 || len(ofBare.began) != 0 {
+		t.Errorf("the fenced leader lost its leadership %d times, who lost it leads %d times again", len(ofFenced.over), len(ofBare.began))
 	}
-	if err := sole.Close(t.Context()); err != nil {
+	if err := fenced.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := next(t, stopped, "the end of the campaign"); err != nil {
 		t.Error(err)
 	}
-	held := must[*clientv3.GetResponse](t)(other.client.Get(t.Context(), subjects.LeaderPrefix(site(t)+"-sole"), clientv3.WithPrefix()))
+	held := must[*clientv3.GetResponse](t)(other.client.Get(t.Context(), subjects.LeaderPrefix(site(t)+"-fenced"), clientv3.WithPrefix()))
 	if len(held.Kvs) != 0 {
 		t.Errorf("after a clean stop etcd holds %v", held.Kvs)
 	}
 }
 
-// TestSoleProcessStartsWithoutEtcd leads by right from the beginning, and gives way to somebody who was elected.
-func TestSoleProcessStartsWithoutEtcd(t *testing.T) {
+// TestEtcdComesBackToItsLeader stops etcd for longer than a lease and starts it again: the leader, whose lease was waiting in it,
+// leads on, and the one who waits for its place goes on waiting.
+func TestEtcdComesBackToItsLeader(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e := startEtcd(t, dir, "127.0.0.1:0")
+	short := func(o *Options) { o.Client, o.TTL = dial(t, e.addr), time.Second }
+	a, b := open(t, "a", short), open(t, "b", short)
+	ofA, ofB := newTerms(), newTerms()
+	never := Fenced(func(context.Context) bool { return false })
+	ofA.campaign(t, a, t.Context(), never)
+	next(t, ofA.began, "the election of a")
+	ofB.campaign(t, b, t.Context(), never)
+	e.Close()
+	until(t, "b knows that etcd is away", func() bool { _, away := b.Degraded(); return away })
+	time.Sleep(1500 * time.Millisecond) // longer than the lease: nothing announces that nothing happens
+	startEtcd(t, dir, e.addr)
+	back := time.Now()
+	until(t, "all is well", func() bool {
+		_, awayA := a.Degraded()
+		_, awayB := b.Degraded()
+		leaders, err := b.Leaders(t.Context())
+		return !awayA && !awayB && err == nil && leaders[role] == "a"
+	})
+	if took := time.Since(back); took > 5*time.Second {
+		t.Errorf("all was well %s after etcd came back", took)
+	}
+	if len(ofA.over)+len(ofB.began) != 0 {
+		t.Errorf("the leader lost its leadership %d times, the other led %d times", len(ofA.over), len(ofB.began))
+	}
+}
+
+// TestLeadingByRight begins without etcd, where nobody leads, and gives way to somebody who was elected.
+func TestLeadingByRight(t *testing.T) {
 	t.Parallel()
 	wire := startProxy(t)
 	wire.set(true)
@@ -226,11 +261,28 @@ func TestSoleProcessStartsWithoutEtcd(t *testing.T) {
 	ofOther.campaign(t, other, t.Context())
 	next(t, ofOther.began, "the election of the other")
 
-	a := open(t, "a", func(o *Options) { o.Client, o.SoleProcess = dial(t, wire.addr), true })
-	term := newTerms()
+	a := open(t, "a", func(o *Options) { o.Client = dial(t, wire.addr) })
+	term, asked, led := newTerms(), make(chan struct{}, 100), make(chan bool)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	stopped := term.campaign(t, a, ctx)
+	stopped := term.campaign(t, a, ctx, Fenced(func(ctx context.Context) bool {
+		asked <- struct{}{}
+		select {
+		case answer := <-led:
+			return answer
+		case <-ctx.Done():
+			return false
+		}
+	}))
+	for range 2 {
+		next(t, asked, "the question whether anybody leads")
+		led <- false
+	}
+	next(t, asked, "the question whether anybody leads")
+	if len(term.began) != 0 {
+		t.Error("led beside somebody who leads")
+	}
+	led <- true
 	next(t, term.began, "the leadership by right")
 	wire.set(false)
 	if cause := next(t, term.over, "the loss"); !errors.Is(cause, ErrLeadershipLost) {

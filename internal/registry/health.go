@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -85,7 +86,7 @@ func (r *Registry) Leaders(ctx context.Context) (map[string]string, error) {
 }
 
 // Report writes the service's health to etcd, under the instance's lease, now and whenever it has changed (at most once
-// a second), until Close. status is called from one goroutine, about once a second, and must not wait. A second Report for
+// a second), until Withdraw or Close. status is called about once a second, perhaps by several goroutines at once, and must not wait. A second Report for
 // the same service replaces the first.
 func (r *Registry) Report(service subjects.Service, status func() Health) {
 	r.health.add(service, status)
@@ -93,3 +94,17 @@ func (r *Registry) Report(service subjects.Service, status func() Health) {
 
 // HealthWritten reports whether the health of every reported service stands in etcd under a lease that is alive.
 func (r *Registry) HealthWritten() bool { return r.health.written() }
+
+// Withdraw takes the health of this instance's services out of etcd, as a clean stop begins, and does not wait for it. Nothing is
+// reported from then on.
+func (r *Registry) Withdraw() { r.health.withdrawSoon() }
+
+// Own returns what the services of this instance say of themselves now, whether etcd holds it or not, sorted by service.
+func (r *Registry) Own() []Instance {
+	own := []Instance{}
+	for service, report := range r.health.all() {
+		own = append(own, Instance{Service: service, Instance: r.instance, Health: report.status()})
+	}
+	slices.SortFunc(own, func(a, b Instance) int { return strings.Compare(string(a.Service), string(b.Service)) })
+	return own
+}

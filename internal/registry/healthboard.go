@@ -26,7 +26,8 @@ type healthBoard struct {
 	kick    chan struct{} // holds one wish to write before the next beat
 	session *session      // nil before the first report and after a loss
 
-	mu      sync.Mutex // guards reports and their texts
+	mu      sync.Mutex // guards reports, their texts and over
+	over    bool       // the instance is about to stop
 	reports map[subjects.Service]*report
 }
 
@@ -36,12 +37,32 @@ func newHealthBoard() *healthBoard {
 
 func (b *healthBoard) add(service subjects.Service, status func() Health) {
 	b.mu.Lock()
-	b.reports[service] = &report{status: status}
+	if !b.over {
+		b.reports[service] = &report{status: status}
+	}
 	b.mu.Unlock()
 	select {
 	case b.kick <- struct{}{}:
 	default:
 	}
+}
+
+// withdrawSoon has beat take the session's lease back and report nothing more.
+func (b *healthBoard) withdrawSoon() {
+	b.mu.Lock()
+	b.over = true
+	b.reports = map[subjects.Service]*report{}
+	b.mu.Unlock()
+	select {
+	case b.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (b *healthBoard) isOver() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.over
 }
 
 func (b *healthBoard) written() bool {

@@ -40,9 +40,6 @@ type Options struct {
 	Log       zerolog.Logger
 	Now       func() time.Time // nil: time.Now
 
-	// SoleProcess says that no other process may lead in this site (etcd runs inside the only one): it then leads by
-	// right while etcd is away.
-	SoleProcess bool
 	// TTL of the leases, in whole seconds; 0 means 5 s, which is what the contract promises.
 	TTL time.Duration
 }
@@ -55,7 +52,6 @@ type Registry struct {
 	live     *configs.Live
 	log      zerolog.Logger
 	now      func() time.Time
-	sole     bool
 	ttl      time.Duration
 
 	settings *settingStore
@@ -89,7 +85,7 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 		o.TTL = defaultTTL
 	}
 	r := &Registry{
-		client: o.Client, site: o.Site, instance: o.Instance, live: o.Live, log: o.Log, now: o.Now, sole: o.SoleProcess, ttl: o.TTL,
+		client: o.Client, site: o.Site, instance: o.Instance, live: o.Live, log: o.Log, now: o.Now, ttl: o.TTL,
 		settings: newSettingStore(o.Site, o.Live, o.StateFile, o.Log),
 		leases:   openLeaseBook(leaseFile(o.StateFile), o.Log),
 		health:   newHealthBoard(),

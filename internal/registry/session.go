@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -15,6 +16,8 @@ type session struct {
 	*concurrency.Session
 	r   *Registry
 	cut context.CancelFunc // ends everything that the session does, also a question that etcd leaves unanswered
+
+	steady *steadyLease
 }
 
 // newSession gets a lease and keeps it alive. It lives until end, also beyond ctx, which bounds the getting alone.
@@ -30,14 +33,15 @@ func (r *Registry) newSession(ctx context.Context) (*session, error) {
 	// A client of the session's own, over the same connection: what it does in the background ends with the session.
 	client := clientv3.NewCtxClient(life)
 	client.KV, client.Watcher = r.client.KV, r.client.Watcher
-	client.Lease = steadyLease{Lease: r.client.Lease, ttl: r.ttl}
+	steady := &steadyLease{Lease: r.client.Lease, ttl: r.ttl}
+	client.Lease = steady
 	s, err := concurrency.NewSession(client, concurrency.WithLease(lease.ID), concurrency.WithContext(life))
 	if err != nil {
 		cut()
 		r.leases.abandon(lease.ID)
 		return nil, err
 	}
-	return &session{Session: s, r: r, cut: cut}, nil
+	return &session{Session: s, r: r, cut: cut, steady: steady}, nil
 }
 
 // end takes the lease back, so that its keys vanish at once. It waits for etcd for byeWait at most, also when ctx is over
@@ -58,11 +62,14 @@ func (s *session) end(ctx context.Context) error {
 type steadyLease struct {
 	clientv3.Lease
 	ttl time.Duration
+
+	// patient leases are given up only when etcd says that they are gone: one that was stopped lets them live on when it is back.
+	patient atomic.Bool
 }
 
 // KeepAlive renews the lease three times per lease time. The channel is closed when ctx ends, when etcd says that the lease
-// is gone, or when no renewal that was asked for within the last lease time has succeeded.
-func (l steadyLease) KeepAlive(ctx context.Context, lease clientv3.LeaseID) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
+// is gone, or, unless the lease is patient, when no renewal that was asked for within the last lease time has succeeded.
+func (l *steadyLease) KeepAlive(ctx context.Context, lease clientv3.LeaseID) (<-chan *clientv3.LeaseKeepAliveResponse, error) {
 	answers := make(chan *clientv3.LeaseKeepAliveResponse, 1)
 	go func() {
 		defer close(answers)
@@ -78,7 +85,7 @@ func (l steadyLease) KeepAlive(ctx context.Context, lease clientv3.LeaseID) (<-c
 				case answers <- answer:
 				default: // nobody is waiting for it
 				}
-			case errors.Is(err, rpctypes.ErrLeaseNotFound), !time.Now().Before(deadline):
+			case errors.Is(err, rpctypes.ErrLeaseNotFound), !l.patient.Load() && !time.Now().Before(deadline):
 				return
 			}
 			select {
@@ -92,7 +99,10 @@ func (l steadyLease) KeepAlive(ctx context.Context, lease clientv3.LeaseID) (<-c
 }
 
 // renew asks once. It looks first whether etcd answers at all: KeepAliveOnce repeats its question without a pause.
-func (l steadyLease) renew(ctx context.Context, lease clientv3.LeaseID, deadline time.Time) (*clientv3.LeaseKeepAliveResponse, error) {
+func (l *steadyLease) renew(ctx context.Context, lease clientv3.LeaseID, deadline time.Time) (*clientv3.LeaseKeepAliveResponse, error) {
+	if least := time.Now().Add(l.ttl / 3); l.patient.Load() && deadline.Before(least) {
+		deadline = least
+	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	if _, err := l.TimeToLive(ctx, lease); err != nil {

@@ -41,10 +41,16 @@ func (h *histogram) add(us uint64) { h.buckets[bucketOf(us)].Add(1) }
 // zeros where nothing was counted.
 func (h *histogram) quantiles(qs ...float64) []uint64 {
 	var counts [bucketCount]uint64
-	var total uint64
 	for i := range h.buckets {
 		counts[i] = h.buckets[i].Load()
-		total += counts[i]
+	}
+	return quantilesOf(&counts, qs...)
+}
+
+func quantilesOf(counts *[bucketCount]uint64, qs ...float64) []uint64 {
+	var total uint64
+	for _, n := range counts {
+		total += n
 	}
 	out := make([]uint64, len(qs))
 	if total == 0 {

@@ -6,21 +6,20 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
 
 	"waybill/internal/fault"
 )
 
 // arrive takes a request from its subscription's goroutine and never blocks there: it is ignored, turned away, or handed
-// to a worker. The micro.Request itself is not answered through: micro reads its state when this returns.
-func (s *Server) arrive(ctx context.Context, e *endpoint, r micro.Request) {
-	if r.Reply() == "" {
+// to a worker.
+func (s *Server) arrive(ctx context.Context, e *endpoint, reply string, data []byte, header nats.Header) {
+	if reply == "" {
 		s.ignored.Add(1) // a publish; nobody would learn the outcome
 		return
 	}
 	x := takeExchange()
-	x.endpoint, x.arrived, x.data, x.header = e, time.Now(), r.Data(), nats.Header(r.Headers())
-	x.reply.Subject = r.Reply()
+	x.endpoint, x.arrived, x.data, x.header = e, time.Now(), data, header
+	x.reply.Subject = reply
 	switch s.limit.enter(s.maxInFlight()) {
 	case entered:
 		s.workers.run(ctx, x, &s.limit)

@@ -85,6 +85,7 @@ type Server struct {
 	micro     micro.Service
 	cancel    context.CancelCauseFunc // ends every request's context
 	dispatch  func(*endpoint, micro.Request)
+	probe     *nats.Subscription
 
 	limit   limit
 	workers *workers
@@ -214,10 +215,17 @@ func (s *Server) Start() error {
 	// A request has no parent in this process: here its context begins. The one root of them all ends when Stop gives up waiting.
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s.cancel = cancel
-	s.dispatch = func(e *endpoint, r micro.Request) { s.arrive(ctx, e, r) }
-	if err := s.join(); err != nil {
+	// A request is not answered through micro, which reads its own state of it when this returns.
+	s.dispatch = func(e *endpoint, r micro.Request) {
+		s.arrive(ctx, e, r.Reply(), r.Data(), nats.Header(r.Headers()))
+	}
+	if err := s.answerProbes(ctx); err != nil {
 		cancel(err)
 		return err
+	}
+	if err := s.join(); err != nil {
+		cancel(err)
+		return errors.Join(err, s.probe.Unsubscribe())
 	}
 	s.state = isServing
 	return nil
@@ -307,10 +315,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	if was != isServing && was != isPaused {
 		return nil
 	}
-	var leave error
-	if was == isServing {
-		leave = s.leave(ctx)
-	}
+	_ = s.probe.Unsubscribe() // its error is a connection that has ended
+	leave := s.leave(ctx, was == isServing)
+	s.takeStragglers(ctx)
 	s.limit.close()
 	drained := awaitIdle(&s.limit, ctx.Done())
 	s.cancel(fault.New(fault.Unavailable, "the service %s stopped before this request was done; ask again with the same id", s.service))
@@ -326,10 +333,12 @@ func (s *Server) Stop(ctx context.Context) error {
 	return leave
 }
 
-// leave unsubscribes and waits until the NATS server has taken note of it.
-func (s *Server) leave(ctx context.Context) error {
-	if err := s.micro.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-		return fmt.Errorf("stopping the service %s: %w", s.service, err)
+// leave unsubscribes, where that was not done before, and waits until the NATS server has taken note of it.
+func (s *Server) leave(ctx context.Context, serving bool) error {
+	if serving {
+		if err := s.micro.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+			return fmt.Errorf("stopping the service %s: %w", s.service, err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, flushWait)
 	defer cancel()
@@ -337,6 +346,22 @@ func (s *Server) leave(ctx context.Context) error {
 		return fmt.Errorf("stopping the service %s: %w", s.service, err)
 	}
 	return nil
+}
+
+// takeStragglers lets those requests in that were sent to this server before it left: they have been received by now, and stand in
+// the queues of its subscriptions.
+func (s *Server) takeStragglers(ctx context.Context) {
+	taken := make(chan struct{})
+	if err := s.nc.Barrier(func() { close(taken) }); err != nil {
+		return // the connection has ended, and with it what came over it
+	}
+	most := time.NewTimer(stopGrace)
+	defer most.Stop()
+	select {
+	case <-taken:
+	case <-most.C:
+	case <-ctx.Done():
+	}
 }
 
 // replyHeaderRoom is what the connection's limit keeps for a reply's headers.
