@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/rpc"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
@@ -77,7 +78,7 @@ func (s *testSite) connect(opts ...Option) *Client {
 // serve puts h behind an endpoint.
 func serve[Req, Res any](s *testSite, e subjects.Endpoint[Req, Res], h func(context.Context, *Req) (*Res, error)) {
 	s.t.Helper()
-	srv, err := rpc.NewServer(s.nc, e.Service, rpc.Options{Site: subjects.DefaultSite, Instance: "test", Version: "1.0.0", Log: zerolog.Nop()})
+	srv, err := rpc.NewServer(lean.Over(s.nc), e.Service, rpc.Options{Site: subjects.DefaultSite, Instance: "test", Version: "1.0.0", Log: zerolog.Nop()})
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -55,14 +56,14 @@ type Conn struct {
 	sessions atomic.Uint64
 
 	mu     sync.Mutex
-	subs   map[int]*Subscription
+	subs   map[int]*subscription // that the next session begins with
 	nextID int
 }
 
-var _ Link = (*Conn)(nil)
+var _ Bus = (*Conn)(nil)
 
-// Subscription is what a Conn hears.
-type Subscription struct {
+// subscription is what a Conn hears.
+type subscription struct {
 	c              *Conn
 	id             int
 	subject, queue string
@@ -73,7 +74,7 @@ const repliesID = 1 // the subscription of the replies
 
 // Dial connects. ctx bounds that alone. Errors: the dial's, the server's refusal, ctx's.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
-	c := &Conn{o: o, done: make(chan struct{}), subs: make(map[int]*Subscription), nextID: repliesID}
+	c := &Conn{o: o, done: make(chan struct{}), subs: make(map[int]*subscription), nextID: repliesID}
 	s, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -165,6 +166,7 @@ func (c *Conn) join(s *session) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	lines := fmt.Appendf(nil, "SUB %s* %d\r\n", s.mux.prefix, repliesID)
+	s.subs = maps.Clone(c.subs)
 	for _, sub := range c.subs {
 		lines = sub.line(lines)
 	}
@@ -271,7 +273,7 @@ func (c *Conn) Publish(subject string, h Header, data []byte) error {
 	return c.publish(subject, h, data, true)
 }
 
-// Later is Publish for a subscription's function, which must not wait for the server: another goroutine writes the message.
+// Later implements Bus.
 func (c *Conn) Later(subject string, h Header, data []byte) error {
 	return c.publish(subject, h, data, false)
 }
@@ -301,26 +303,24 @@ func (c *Conn) away() error {
 	return nats.ErrDisconnected
 }
 
-// Subscribe has handle called with each message on the subject, in a queue group unless queue is empty, one after another on the
-// connection's own goroutine: it must hand on what takes time, and neither publish nor wait for the server. What comes while the
-// connection is broken is lost. Use Flush to know that the server has heard of it. Errors are those of Start.
-func (c *Conn) Subscribe(subject, queue string, handle func(Msg)) (*Subscription, error) {
+// Subscribe implements Bus. handle is called by the goroutine that reads the connection.
+func (c *Conn) Subscribe(subject, queue string, handle func(Msg)) (stop func() error, err error) {
 	if !validSubject(subject) || queue != "" && !validSubject(queue) {
 		return nil, nats.ErrBadSubject
 	}
 	c.mu.Lock()
 	c.nextID++
-	sub := &Subscription{c: c, id: c.nextID, subject: subject, queue: queue, handle: handle}
+	sub := &subscription{c: c, id: c.nextID, subject: subject, queue: queue, handle: handle}
 	c.subs[sub.id] = sub
 	s := c.current.Load()
 	c.mu.Unlock()
 	if s == nil {
-		return sub, nil // the next session begins with it
+		return sub.stop, nil // the next session begins with it
 	}
-	return sub, s.line(sub.line(nil))
+	return sub.stop, s.hear(sub)
 }
 
-func (sub *Subscription) line(b []byte) []byte {
+func (sub *subscription) line(b []byte) []byte {
 	b = append(append(b, "SUB "...), sub.subject...)
 	if sub.queue != "" {
 		b = append(append(b, ' '), sub.queue...)
@@ -328,8 +328,8 @@ func (sub *Subscription) line(b []byte) []byte {
 	return fmt.Appendf(b, " %d\r\n", sub.id)
 }
 
-// Unsubscribe ends the subscription. A message that is on its way may still be handed over.
-func (sub *Subscription) Unsubscribe() error {
+// stop ends the subscription. What the server sent before it heard of that is handed over.
+func (sub *subscription) stop() error {
 	c := sub.c
 	c.mu.Lock()
 	_, known := c.subs[sub.id]
@@ -339,23 +339,17 @@ func (sub *Subscription) Unsubscribe() error {
 	if s == nil || !known {
 		return nil
 	}
-	return s.line(fmt.Appendf(nil, "UNSUB %d\r\n", sub.id))
+	return s.forget(sub)
 }
 
-func (c *Conn) subscription(id int) *Subscription {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.subs[id]
-}
-
-// Flush returns when the server has taken all that was sent before. Errors: those of Start, ctx's.
+// Flush implements Bus.
 func (c *Conn) Flush(ctx context.Context) error {
 	s := c.current.Load()
 	if s == nil {
 		return c.away()
 	}
-	pong, err := s.ping()
-	if err != nil {
+	pong := make(chan struct{})
+	if err := s.ping("", func() { close(pong) }); err != nil {
 		return err
 	}
 	select {

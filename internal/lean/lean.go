@@ -8,6 +8,8 @@
 package lean
 
 import (
+	"context"
+
 	"github.com/nats-io/nats.go"
 )
 
@@ -50,4 +52,17 @@ type Link interface {
 	Connected() bool
 	// MaxPayload is the most bytes of header and data that the server takes.
 	MaxPayload() int64
+}
+
+// Bus is a Link that hears, too.
+type Bus interface {
+	Link
+	// Subscribe has handle called with each message on the subject, in a queue group unless queue is empty, one after another: it
+	// must hand on what takes time, and neither Publish nor wait for the server. stop ends it: what has arrived by then is still
+	// handed over. Use Flush to know that the server has heard of either. What comes while the connection is broken is lost.
+	Subscribe(subject, queue string, handle func(Msg)) (stop func() error, err error)
+	// Later is Publish for a function that must not wait for the server: another goroutine writes the message.
+	Later(subject string, h Header, data []byte) error
+	// Flush returns when the server has taken all that was sent before. Errors: those of Start, ctx's.
+	Flush(ctx context.Context) error
 }

@@ -1,15 +1,17 @@
 package lean
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
 )
 
-// Over makes a Link of a nats.go connection, for servers that are reached over TLS, WebSocket or a cluster's addresses. It sends
+// Over makes a Bus of a nats.go connection, for servers that are reached over TLS, WebSocket or a cluster's addresses. It sends
 // nothing before the first request, and ends with the connection. A request that waits while nats.go reconnects goes on waiting.
-func Over(nc *nats.Conn) Link { return &over{nc: nc} }
+func Over(nc *nats.Conn) Bus { return &over{nc: nc} }
 
 type over struct {
 	nc *nats.Conn
@@ -65,6 +67,48 @@ func (o *over) Publish(subject string, h Header, data []byte) error {
 		return nats.ErrBadSubject
 	}
 	return o.nc.PublishMsg(&nats.Msg{Subject: subject, Header: h.parse(), Data: data})
+}
+
+func (o *over) Subscribe(subject, queue string, handle func(Msg)) (stop func() error, err error) {
+	if !validSubject(subject) || queue != "" && !validSubject(queue) {
+		return nil, nats.ErrBadSubject
+	}
+	hear := func(m *nats.Msg) {
+		msg := Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data}
+		if m.Header != nil {
+			msg.Header = m.Header
+		}
+		handle(msg)
+	}
+	sub, err := o.nc.QueueSubscribe(subject, queue, hear)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		if err := sub.Drain(); !errors.Is(err, nats.ErrConnectionClosed) {
+			return err
+		}
+		return nil
+	}, nil
+}
+
+func (o *over) Later(subject string, h Header, data []byte) error { return o.Publish(subject, h, data) }
+
+// Flush returns when what came before is handed over, too: nats.go keeps it in a queue for each subscription.
+func (o *over) Flush(ctx context.Context) error {
+	if err := o.nc.FlushWithContext(ctx); err != nil {
+		return err
+	}
+	over := make(chan struct{})
+	if err := o.nc.Barrier(func() { close(over) }); err != nil {
+		return err
+	}
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (o *over) Connected() bool { return o.nc.IsConnected() }

@@ -36,8 +36,9 @@ type session struct {
 	out     []byte // waits to be written
 	spare   []byte
 	writing bool
-	pongs   []chan struct{} // of the pings that are under way, in order
-	err     error           // final
+	pongs   []func()              // what the answers to the pings that are under way bring about, in order
+	subs    map[int]*subscription // that the server may send for
+	err     error                 // final
 }
 
 // publish appends a message to what is to be written. With now the caller writes it, together with what others have appended,
@@ -66,14 +67,14 @@ func (s *session) publish(subject, reply string, h Header, data []byte, now bool
 	return nil
 }
 
-// line appends a line of the protocol.
-func (s *session) line(text []byte) error {
+// answer answers the server's ping.
+func (s *session) answer() error {
 	s.mu.Lock()
 	if err := s.refused(); err != nil {
 		s.mu.Unlock()
 		return err
 	}
-	s.out = append(s.out, text...)
+	s.out = append(s.out, "PONG\r\n"...)
 	s.written(false)
 	return nil
 }
@@ -133,6 +134,7 @@ func (s *session) flush() {
 func (s *session) flusher() {
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
+	unheard := 0 // guarded by mu
 	for {
 		select {
 		case <-s.kick:
@@ -144,40 +146,67 @@ func (s *session) flusher() {
 			s.flush()
 		case <-tick.C:
 			s.mu.Lock()
-			unheard := len(s.pongs)
+			late := unheard
 			s.mu.Unlock()
-			if unheard >= maxUnheard {
+			if late >= maxUnheard {
 				s.conn.Close() // ends a write that hangs, too
 				continue
 			}
-			_, _ = s.ping() // fails only when the session has
+			_ = s.ping("", func() { unheard-- }) // fails only when the session has
+			s.mu.Lock()
+			unheard++
+			s.mu.Unlock()
 		case <-s.quit:
 			return
 		}
 	}
 }
 
-// ping returns what is closed when the answer has come.
-func (s *session) ping() (<-chan struct{}, error) {
-	pong := make(chan struct{})
+// ping sends a line, which may be empty, and a ping; when the server has answered, and so has taken the line, pong is called with
+// mu held.
+func (s *session) ping(line string, pong func()) error {
 	s.mu.Lock()
 	if err := s.refused(); err != nil {
 		s.mu.Unlock()
-		return nil, err
+		return err
 	}
 	s.pongs = append(s.pongs, pong)
-	s.out = append(s.out, "PING\r\n"...)
+	s.out = append(append(s.out, line...), "PING\r\n"...)
 	s.written(false)
-	return pong, nil
+	return nil
 }
 
 func (s *session) pong() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.pongs) > 0 {
-		close(s.pongs[0])
+		s.pongs[0]()
 		s.pongs = s.pongs[1:]
 	}
+}
+
+// hear tells the server of a subscription.
+func (s *session) hear(sub *subscription) error {
+	s.mu.Lock()
+	if err := s.refused(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	s.subs[sub.id] = sub
+	s.out = sub.line(s.out)
+	s.written(false)
+	return nil
+}
+
+// forget ends a subscription; what the server sends until it has heard of that is still handed over.
+func (s *session) forget(sub *subscription) error {
+	return s.ping("UNSUB "+strconv.Itoa(sub.id)+crlf, func() { delete(s.subs, sub.id) })
+}
+
+func (s *session) subscription(id int) *subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.subs[id]
 }
 
 // fail ends the session.
@@ -207,7 +236,7 @@ func (s *session) read() error {
 		case bytes.HasPrefix(line, []byte("HMSG ")):
 			err = s.message(line[len("HMSG "):], true)
 		case bytes.HasPrefix(line, []byte("PING")):
-			err = s.line([]byte("PONG\r\n"))
+			err = s.answer()
 		case bytes.HasPrefix(line, []byte("PONG")):
 			s.pong()
 		case bytes.HasPrefix(line, []byte("-ERR")):
@@ -277,7 +306,7 @@ func (s *session) message(line []byte, withHeader bool) error {
 		s.mux.deliver(name, msg)
 		return nil
 	}
-	if sub := s.c.subscription(id); sub != nil {
+	if sub := s.subscription(id); sub != nil {
 		if msg.Subject = sub.subject; string(name) != sub.subject {
 			msg.Subject = string(name)
 		}

@@ -137,7 +137,7 @@ func TestHostileHeaders(t *testing.T) {
 	s := open(t)
 	before := s.settled(t)
 	for _, bad := range []struct{ name, value string }{
-		{"Waybill-Timeout", ""}, {"Waybill-Timeout", "0"}, {"Waybill-Timeout", "-1"}, {"Waybill-Timeout", "1.5"}, {"Waybill-Timeout", "1s"},
+		{"Waybill-Timeout", "0"}, {"Waybill-Timeout", "-1"}, {"Waybill-Timeout", "1.5"}, {"Waybill-Timeout", "1s"},
 		{"Waybill-Timeout", "999999999999999999999"}, {"Idempotency-Key", strings.Repeat("k", 256)}, {"Idempotency-Key", "a b"}, {"Idempotency-Key", "ü"},
 	} {
 		a := attack{name: bad.name + " " + bad.value[:min(len(bad.value), 20)], method: "catalog.put", payload: sound["catalog.put"]}

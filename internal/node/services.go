@@ -142,40 +142,36 @@ type room struct {
 	service subjects.Service
 	nc      *nats.Conn
 	link    lean.Link // beside nc
-	front   *nats.Conn
+	front   lean.Bus
 	journal *journal.Journal
 	calls   *rpc.Caller
 }
 
-// onTheWay are the services on the way of an order, which have connections for their requests alone.
+// onTheWay are the services on the way of an order, which have a connection to the streams for their requests alone.
 var onTheWay = []subjects.Service{subjects.Order, subjects.Payment, subjects.Shipping, subjects.Notification}
 
 func (s *services) room(service subjects.Service) (room, error) {
-	nc, err := s.n.store.connect(string(service))
+	n := s.n
+	nc, err := n.store.connect(string(service))
 	if err != nil {
 		return room{}, err
 	}
-	front, err := s.n.store.connect(embedded.Front(service))
+	n.onStop("connection of "+string(service), func(context.Context) error { nc.Close(); return nil })
+	front, closeFront, err := n.store.bus(embedded.Front(service))
 	if err != nil {
-		nc.Close()
 		return room{}, err
 	}
-	s.n.onStop("connections of "+string(service), func(context.Context) error { nc.Close(); front.Close(); return nil })
-	r := room{service: service, nc: nc, link: lean.Over(nc), front: front}
-	asking := lean.Over(front)
+	n.onStop("connection of "+embedded.Front(service), func(context.Context) error { closeFront(); return nil })
+	r := room{service: service, nc: nc, link: lean.Over(nc), front: front, calls: rpc.NewCaller(front, n.opts.Config.Site)}
 	if slices.Contains(onTheWay, service) {
-		var stop, stopAsking func()
-		if r.link, stop, err = s.n.store.link(string(service), nc, false, nil); err != nil {
+		link, closeLink, err := n.store.link(string(service), nc, false, nil)
+		if err != nil {
 			return room{}, err
 		}
-		s.n.onStop("link of "+string(service), func(context.Context) error { stop(); return nil })
-		if asking, stopAsking, err = s.n.store.link(embedded.Front(service), front, false, nil); err != nil {
-			return room{}, err
-		}
-		s.n.onStop("link of "+embedded.Front(service), func(context.Context) error { stopAsking(); return nil })
+		r.link = link
+		n.onStop("link of "+string(service), func(context.Context) error { closeLink(); return nil })
 	}
-	r.calls = rpc.NewCaller(asking, s.n.opts.Config.Site)
-	r.journal, err = s.n.openJournal(nc, r.link)
+	r.journal, err = n.openJournal(nc, r.link)
 	return r, err
 }
 

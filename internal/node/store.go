@@ -42,6 +42,22 @@ func (s *store) link(user string, nc *nats.Conn, once bool, lost func(error)) (l
 	return c, c.Close, nil
 }
 
+// bus opens a connection for requests and their answers.
+func (s *store) bus(user string) (bus lean.Bus, stop func(), err error) {
+	if s.own != nil {
+		c, err := s.own.Link(user, false, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, c.Close, nil
+	}
+	nc, err := s.connect(user)
+	if err != nil {
+		return nil, nil, err
+	}
+	return lean.Over(nc), nc.Close, nil
+}
+
 // openStore starts the embedded server, or finds the way to the one that is configured.
 func openStore(ctx context.Context, c configs.Config, log zerolog.Logger) (*store, error) {
 	if c.NATSURL != "" {

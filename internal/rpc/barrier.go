@@ -22,7 +22,7 @@ func barrier(b Barrier) middleware {
 		return func(ctx context.Context, x *exchange) error {
 			err := next(ctx, x)
 			x.sequence = scope.From(ctx).Highest()
-			if b == nil || !b.Strict() || x.header.Get(subjects.HeaderBarrier) == subjects.BarrierDefer {
+			if b == nil || !b.Strict() || x.incoming.Get(subjects.HeaderBarrier) == subjects.BarrierDefer {
 				x.durability = fast
 				return err
 			}

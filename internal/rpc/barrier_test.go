@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"waybill/internal/fault"
-	"waybill/internal/lean"
 	"waybill/internal/scope"
 	"waybill/subjects"
 )
@@ -19,7 +18,7 @@ import (
 func nested(t *testing.T, b *bus, barrier Barrier, options ...CallOption) *Caller {
 	o := silent
 	o.Barrier = barrier
-	inner := NewCaller(lean.Over(b.connect()), "local")
+	inner := NewCaller(b.link(), "local")
 	next := uint64(39)
 	b.serve(o, func(s *Server) {
 		Handle(s, endpointNamed("get"), func(ctx context.Context, a *ask) (*answer, error) {
@@ -39,7 +38,7 @@ func nested(t *testing.T, b *bus, barrier Barrier, options ...CallOption) *Calle
 		})
 		Handle(s, endpointNamed("list"), greet) // rests on nothing
 	})
-	return NewCaller(lean.Over(b.connect()), "local")
+	return NewCaller(b.link(), "local")
 }
 
 func TestBarrierWaitsOnceForTheHighestSequenceOfInnerCalls(t *testing.T) {

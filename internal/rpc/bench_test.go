@@ -1,8 +1,6 @@
 package rpc
 
 import (
-	"waybill/internal/lean"
-
 	"context"
 	"testing"
 
@@ -14,7 +12,7 @@ import (
 func BenchmarkCall(b *testing.B) {
 	bus := newBus(b)
 	bus.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
-	c := NewCaller(lean.Over(bus.connect()), "local")
+	c := NewCaller(bus.link(), "local")
 	request := &ask{Name: "x", Lines: []line{{"espresso", 2}, {"beans-1kg", 1}}}
 	call := func(ctx context.Context) error {
 		_, err := Call(ctx, c, endpointNamed("get"), request)

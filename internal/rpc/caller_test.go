@@ -156,7 +156,7 @@ func TestRepliesThatFitNoContract(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	for method, want := range map[string]fault.Code{"text": fault.Internal, "unknown": fault.Internal, "plain": fault.NotFound} {
 		_, err := Call(within(t), c, endpointNamed(method), &ask{Name: "x"})
 		if f := refused(t, err, want, ""); method == "plain" && f.Message != "no such thing" {

@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
+	"waybill/subjects"
 )
 
 func TestFieldOf(t *testing.T) {
@@ -76,12 +78,13 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%q: %v", data, err)
 		}
 		var x exchange
-		x.reply.Header = nats.Header{}
 		if err := x.fail(coded, 1<<20); err != nil || !stdjson.Valid(x.body.Bytes()) || !utf8.Valid(x.body.Bytes()) {
 			t.Fatalf("%q: %v %q", data, err, x.body.Bytes())
 		}
-		for _, v := range x.values {
-			if len(v) > maxErrorHeader || !utf8.ValidString(v) || bytes.ContainsAny([]byte(v), "\r\n\x00") {
+		header := x.header.Header()
+		for _, name := range []string{subjects.HeaderErrorCode, subjects.HeaderError} {
+			v := header.Get(name)
+			if v == "" || len(v) > maxErrorHeader || !utf8.ValidString(v) || bytes.ContainsAny([]byte(v), "\r\n\x00") {
 				t.Fatalf("%q: header %q", data, v)
 			}
 		}
@@ -93,9 +96,15 @@ func FuzzTimeout(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		d, err := timeoutOf(nats.Header{"Waybill-Timeout": {text}})
+		d, err := timeoutOf(lean.Msg{Header: nats.Header{"Waybill-Timeout": {text}}})
+		if text == "" { // as good as absent
+			if err != nil || d != DefaultTimeout {
+				t.Fatalf("%v, %v", d, err)
+			}
+			return
+		}
 		n, bad := strconv.ParseInt(text, 10, 64)
-		if text != "" && (text[0] < '0' || text[0] > '9') {
+		if text[0] < '0' || text[0] > '9' {
 			bad = errors.New("no digit")
 		}
 		if valid := bad == nil && n >= 1 && n <= 3_600_000; valid != (err == nil) {

@@ -6,9 +6,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -19,7 +18,7 @@ const maxTimeout = time.Hour
 // the request's arrival.
 func deadline(next invoke) invoke {
 	return func(ctx context.Context, x *exchange) error {
-		d, err := timeoutOf(x.header)
+		d, err := timeoutOf(x.incoming)
 		if err != nil {
 			return err
 		}
@@ -43,9 +42,9 @@ func ended(ctx context.Context, err error) error {
 }
 
 // timeoutOf reads Waybill-Timeout: whole milliseconds, 1 to 3,600,000.
-func timeoutOf(h nats.Header) (time.Duration, error) {
-	text := h.Get(subjects.HeaderTimeout)
-	if text == "" && len(h[subjects.HeaderTimeout]) == 0 {
+func timeoutOf(m lean.Msg) (time.Duration, error) {
+	text := m.Get(subjects.HeaderTimeout)
+	if text == "" {
 		return DefaultTimeout, nil
 	}
 	ms, err := strconv.ParseUint(text, 10, 32)

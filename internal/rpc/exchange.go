@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"waybill/internal/lean"
 )
 
 // exchange is one request and its reply on their way through the onion. It belongs to one goroutine at a time and is used
@@ -14,8 +14,7 @@ import (
 type exchange struct {
 	endpoint *endpoint
 	arrived  time.Time
-	data     []byte
-	header   nats.Header
+	incoming lean.Msg
 	refusal  error // why the request was turned away before any work
 
 	cause string // the request's id, once it has a scope
@@ -27,8 +26,8 @@ type exchange struct {
 	durability string       // strict or fast
 	sequence   uint64       // what the reply rests on
 
-	reply  nats.Msg
-	values [4]string // backs the reply's headers
+	header lean.Builder // of the reply
+	later  bool         // the reply must be left to another goroutine to write
 }
 
 // An invoke takes an exchange one layer further in.
@@ -54,7 +53,7 @@ func call(ctx context.Context, x *exchange) (err error) {
 // keptBuffer bounds the buffers that are kept for later use, in bytes.
 const keptBuffer = 64 << 10
 
-var exchanges = sync.Pool{New: func() any { return &exchange{reply: nats.Msg{Header: make(nats.Header, 4)}} }}
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func takeExchange() *exchange { return exchanges.Get().(*exchange) }
 
@@ -63,15 +62,9 @@ func (x *exchange) release() {
 	if x.body.Cap() > keptBuffer {
 		return
 	}
-	header, body := x.reply.Header, x.body
-	clear(header)
+	header, body := x.header, x.body
+	header.Reset()
 	body.Reset()
-	*x = exchange{body: body, reply: nats.Msg{Header: header}}
+	*x = exchange{body: body, header: header}
 	exchanges.Put(x)
-}
-
-// setHeader adds a header to the reply, in the exchange's own memory; n counts up from 0.
-func (x *exchange) setHeader(n int, name, value string) {
-	x.values[n] = value
-	x.reply.Header[name] = x.values[n : n+1 : n+1]
 }

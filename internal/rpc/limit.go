@@ -5,21 +5,19 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 )
 
 // arrive takes a request from its subscription's goroutine and never blocks there: it is ignored, turned away, or handed
 // to a worker.
-func (s *Server) arrive(ctx context.Context, e *endpoint, reply string, data []byte, header nats.Header) {
-	if reply == "" {
+func (s *Server) arrive(ctx context.Context, e *endpoint, m lean.Msg) {
+	if m.Reply == "" {
 		s.ignored.Add(1) // a publish; nobody would learn the outcome
 		return
 	}
 	x := takeExchange()
-	x.endpoint, x.arrived, x.data, x.header = e, time.Now(), data, header
-	x.reply.Subject = reply
+	x.endpoint, x.arrived, x.incoming = e, time.Now(), m
 	switch s.limit.enter(s.maxInFlight()) {
 	case entered:
 		s.workers.run(ctx, x, &s.limit)
@@ -29,6 +27,7 @@ func (s *Server) arrive(ctx context.Context, e *endpoint, reply string, data []b
 	case closed:
 		x.refusal = fault.New(fault.Unavailable, "the service %s is stopping; ask again", e.service)
 	}
+	x.later = true
 	_ = e.turnAway(ctx, x) // the refusal itself, answered and counted by the layers that it went through
 	x.release()
 }

@@ -25,7 +25,7 @@ func TestAtTheLimitTheExcessIsRefusedAtOnce(t *testing.T) {
 		})
 		Handle(s, endpointNamed("list"), greet)
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	ctx := within(t)
 	var held sync.WaitGroup
 	hold := func() {

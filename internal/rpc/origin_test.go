@@ -9,7 +9,6 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
-	"waybill/internal/lean"
 	"waybill/internal/scope"
 )
 
@@ -25,7 +24,7 @@ func TestHostileHeaders(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	call := func(h nats.Header) (*Reply, error) {
 		return CallRaw(within(t), c, endpointNamed("get").Subject("local"), []byte(`{"name":"x"}`), h)
 	}
@@ -54,7 +53,7 @@ func TestHostileHeaders(t *testing.T) {
 		}
 	}
 	for name, values := range map[string][]string{
-		"Waybill-Timeout": {"0", "-1", "+5", "1.5", "3600001", "99999999999999999999", "5s", "x", " "},
+		"Waybill-Timeout": {"0", "-1", "+5", "1.5", "3600001", "99999999999999999999", "5s", "x"},
 		"Idempotency-Key": {"a b", "ü", strings.Repeat("k", 256)},
 	} {
 		for _, value := range values {

@@ -11,11 +11,11 @@ import (
 func decode(limit func() int) middleware {
 	return func(next invoke) invoke {
 		return func(ctx context.Context, x *exchange) error {
-			if most := limit(); len(x.data) > most {
-				return fault.New(fault.InvalidArgument, "the payload of %d bytes is over the limit of %d", len(x.data), most)
+			if most := limit(); len(x.incoming.Data) > most {
+				return fault.New(fault.InvalidArgument, "the payload of %d bytes is over the limit of %d", len(x.incoming.Data), most)
 			}
 			x.request = x.endpoint.newRequest()
-			if err := Decode(x.data, x.request); err != nil {
+			if err := Decode(x.incoming.Data, x.request); err != nil {
 				return err
 			}
 			return next(ctx, x)

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"waybill/internal/fault"
-	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -23,7 +22,7 @@ func TestBadPayloads(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	subject := endpointNamed("get").Subject("local")
 	for name, tc := range map[string]struct{ payload, field, says string }{
 		"empty":              {"", "", "empty"},
@@ -83,7 +82,7 @@ func TestReplyOverTheLimit(t *testing.T) {
 			return &answer{Greeting: strings.Repeat("x", 1<<20)}, nil
 		})
 	})
-	_, err := Call(within(t), NewCaller(lean.Over(b.connect()), "local"), endpointNamed("list"), &ask{Name: "x"})
+	_, err := Call(within(t), NewCaller(b.link(), "local"), endpointNamed("list"), &ask{Name: "x"})
 	if f := refused(t, err, fault.FailedPrecondition, ""); !strings.Contains(f.Message, "smaller limit") {
 		t.Errorf("says %q", f.Message)
 	}

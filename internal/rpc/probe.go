@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
-
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -20,14 +19,14 @@ func (s *Server) answerProbes(ctx context.Context) error {
 		newRequest: func() any { return new(subjects.Empty) },
 		handle:     func(context.Context, any) (any, error) { return &subjects.Empty{}, nil },
 	}
-	outer := []middleware{respond(s.nc, s.replyLimit, s.opts.Log), measure(nil)}
+	outer := []middleware{respond(s.bus, s.replyLimit, s.opts.Log), measure(nil)}
 	e.turnAway = onion(func(_ context.Context, x *exchange) error { return x.refusal }, outer...)
 	e.serve = onion(call, append(outer, report(s.opts.Log), recovered, deadline, origin, encode(s.replyLimit), decode(s.requestLimit))...)
-	sub, err := s.nc.Subscribe(e.subject, func(m *nats.Msg) { s.arrive(ctx, e, m.Reply, m.Data, m.Header) })
+	stop, err := s.bus.Subscribe(e.subject, "", func(m lean.Msg) { s.arrive(ctx, e, m) })
 	if err != nil {
 		return fmt.Errorf("starting the service %s: %w", s.service, err)
 	}
-	s.probe = sub
+	s.probe = stop
 	return nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"waybill/internal/fault"
-	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -26,7 +25,7 @@ func TestProbe(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c, ctx := NewCaller(lean.Over(b.connect()), "local"), within(t)
+	c, ctx := NewCaller(b.link(), "local"), within(t)
 	probe := func(what string, want bool) {
 		t.Helper()
 		if busy, err := Probe(ctx, c, subjects.Catalog, "one"); err != nil || busy != want {
@@ -65,7 +64,7 @@ func TestProbe(t *testing.T) {
 func TestMeter(t *testing.T) {
 	b := newBus(t)
 	s := b.serve(Options{}, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
-	c, ctx := NewCaller(lean.Over(b.connect()), "local"), within(t)
+	c, ctx := NewCaller(b.link(), "local"), within(t)
 	m := s.Meter()
 	for range 20 {
 		if _, err := Call(ctx, c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
@@ -92,7 +91,7 @@ func TestStopUnderLoadRefusesNobody(t *testing.T) {
 	var handled atomic.Int64
 	for range 64 {
 		callers.Go(func() {
-			c := NewCaller(lean.Over(b.connect()), "local")
+			c := NewCaller(b.link(), "local")
 			for ctx.Err() == nil {
 				if _, err := Call(ctx, c, endpointNamed("get"), &ask{Name: "x"}); err != nil && ctx.Err() == nil {
 					t.Errorf("a caller was told %v", err)

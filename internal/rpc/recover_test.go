@@ -11,7 +11,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"waybill/internal/fault"
-	"waybill/internal/lean"
 )
 
 func TestPanicIsInternalAndTheServiceLives(t *testing.T) {
@@ -25,7 +24,7 @@ func TestPanicIsInternalAndTheServiceLives(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	_, err := Call(within(t), c, endpointNamed("get"), &ask{Name: "bomb"})
 	if f := refused(t, err, fault.Internal, ""); strings.Contains(f.Error(), "secret") {
 		t.Errorf("the caller sees %q", f)
@@ -46,7 +45,7 @@ func TestInternalErrorsAreHiddenAndLogged(t *testing.T) {
 		Handle(s, endpointNamed("get"), func(context.Context, *ask) (*answer, error) { return nil, errors.New("password is 123") })
 		Handle(s, endpointNamed("list"), func(context.Context, *ask) (*answer, error) { return nil, nil })
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	for _, method := range []string{"get", "list"} {
 		reply, err := CallRaw(within(t), c, endpointNamed(method).Subject("local"), []byte(`{"name":"x"}`), nil)
 		refused(t, err, fault.Internal, "")

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -30,19 +30,22 @@ type wireError struct {
 }
 
 // respond sends the encoded reply, or the error in its place. It is the only layer that writes to the connection.
-func respond(nc *nats.Conn, limit func() int, log zerolog.Logger) middleware {
+func respond(bus lean.Bus, limit func() int, log zerolog.Logger) middleware {
 	return func(next invoke) invoke {
 		return func(ctx context.Context, x *exchange) error {
 			err := next(ctx, x)
 			if err == nil {
-				x.setHeader(0, subjects.HeaderDurability, x.durability)
-				x.setHeader(1, subjects.HeaderSequence, strconv.FormatUint(x.sequence, 10))
+				x.header.Set(subjects.HeaderDurability, x.durability)
+				x.header.Set(subjects.HeaderSequence, strconv.FormatUint(x.sequence, 10))
 			} else if failed := x.fail(fault.From(err), limit()); failed != nil {
 				log.Error().Err(failed).Str("subject", x.endpoint.subject).Msg("an error could not be encoded")
 				return err
 			}
-			x.reply.Data = x.body.Bytes()
-			if failed := nc.PublishMsg(&x.reply); failed != nil {
+			send := bus.Publish
+			if x.later {
+				send = bus.Later
+			}
+			if failed := send(x.incoming.Reply, x.header.Header(), x.body.Bytes()); failed != nil {
 				log.Warn().Err(failed).Str("subject", x.endpoint.subject).Msg("a reply could not be sent; its caller will ask again or run into its timeout")
 			}
 			return err
@@ -68,10 +71,10 @@ func (x *exchange) fail(f *fault.Error, limit int) error {
 	if err != nil {
 		return err
 	}
-	x.setHeader(0, subjects.HeaderErrorCode, string(f.Code))
-	x.setHeader(1, subjects.HeaderError, oneLine(w.Error.Message))
+	x.header.Set(subjects.HeaderErrorCode, string(f.Code))
+	x.header.Set(subjects.HeaderError, oneLine(w.Error.Message))
 	if x.sequence > 0 { // the refusal rests on it too
-		x.setHeader(2, subjects.HeaderSequence, strconv.FormatUint(x.sequence, 10))
+		x.header.Set(subjects.HeaderSequence, strconv.FormatUint(x.sequence, 10))
 	}
 	return nil
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"waybill/internal/fault"
-	"waybill/internal/lean"
 )
 
 func TestErrorsOnTheWire(t *testing.T) {
@@ -25,7 +24,7 @@ func TestErrorsOnTheWire(t *testing.T) {
 		})
 		Handle(s, endpointNamed("list"), func(context.Context, *ask) (*answer, error) { return nil, &fault.Error{Code: fault.NotFound} })
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	reply, err := CallRaw(within(t), c, endpointNamed("get").Subject("local"), []byte(`{"name":"x"}`), nil)
 	f := refused(t, err, fault.Aborted, "lines[2].sku")
 	if f.Message != long {
@@ -63,7 +62,7 @@ func TestAnErrorOverTheLimitIsCut(t *testing.T) {
 			return nil, fault.New(fault.FailedPrecondition, "%s", strings.Repeat("short of x; ", 1000))
 		})
 	})
-	_, err := Call(within(t), NewCaller(lean.Over(b.connect()), "local"), endpointNamed("get"), &ask{Name: "x"})
+	_, err := Call(within(t), NewCaller(b.link(), "local"), endpointNamed("get"), &ask{Name: "x"})
 	if f := refused(t, err, fault.FailedPrecondition, ""); len(f.Message) != maxErrorHeader {
 		t.Errorf("the message has %d bytes", len(f.Message))
 	}

@@ -3,6 +3,9 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,11 +17,25 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// overNATS says which transport the links of the tests are of: every test runs over both.
+var overNATS bool
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if overNATS = true; code == 0 {
+		code = m.Run()
+	}
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 // patience bounds every wait of these tests; none is ever waited for in full.
 const patience = 10 * time.Second
@@ -60,6 +77,21 @@ func (b *bus) connect() *nats.Conn {
 	return nc
 }
 
+// link is a connection for requests, over nats.go or lean.
+func (b *bus) link() lean.Bus {
+	b.t.Helper()
+	if overNATS {
+		return lean.Over(b.connect())
+	}
+	c, err := lean.Dial(b.t.Context(), lean.Options{Name: "test", Inbox: "_INBOX.test", Log: zerolog.Nop(),
+		Dial: func(context.Context) (net.Conn, error) { return b.server.InProcessConn() }})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(c.Close)
+	return c
+}
+
 // subscribe answers the subject without this package; when it returns, requests arrive.
 func (b *bus) subscribe(subject string, handler nats.MsgHandler) {
 	b.t.Helper()
@@ -87,7 +119,7 @@ func (b *bus) serve(o Options, register func(*Server)) *Server {
 func (b *bus) prepare(o Options) *Server {
 	b.t.Helper()
 	o.Site, o.Instance, o.Version = "local", "one", "1.2.3"
-	s, err := NewServer(b.connect(), subjects.Catalog, o)
+	s, err := NewServer(b.link(), subjects.Catalog, o)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -29,10 +29,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
 	"github.com/rs/zerolog"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -74,18 +74,19 @@ type Options struct {
 // Server serves one service's endpoints on one connection, as a NATS micro service and as one member of the service's
 // queue group. Its methods are safe for concurrent use.
 type Server struct {
-	nc      *nats.Conn
+	bus     lean.Bus
 	service subjects.Service
 	opts    Options
 
 	mu        sync.Mutex
 	state     state
 	endpoints []*endpoint
-	mistakes  []error // of Handle, returned by Start
-	micro     micro.Service
+	mistakes  []error                 // of Handle, returned by Start
 	cancel    context.CancelCauseFunc // ends every request's context
-	dispatch  func(*endpoint, micro.Request)
-	probe     *nats.Subscription
+	dispatch  func(*endpoint, lean.Msg)
+	discovery *discovery
+	heard     []func() error // each ends a subscription
+	probe     func() error
 
 	limit   limit
 	workers *workers
@@ -119,17 +120,17 @@ type endpoint struct {
 }
 
 // NewServer prepares a server; nothing is served before Start. Error: invalid_argument for options that can't work.
-func NewServer(nc *nats.Conn, service subjects.Service, o Options) (*Server, error) {
+func NewServer(bus lean.Bus, service subjects.Service, o Options) (*Server, error) {
 	if err := o.Site.Check(); err != nil {
 		return nil, err
 	}
-	if nc == nil {
+	if bus == nil {
 		return nil, fault.New(fault.InvalidArgument, "the service %s needs a connection", service)
 	}
 	if o.Instance == "" || o.MaxPayload < 0 {
 		return nil, fault.New(fault.InvalidArgument, "the service %s needs an instance name and a payload limit of 0 or more", service)
 	}
-	return &Server{nc: nc, service: service, opts: o, limit: newLimit(), workers: newWorkers()}, nil
+	return &Server{bus: bus, service: service, opts: o, limit: newLimit(), workers: newWorkers()}, nil
 }
 
 // Handle puts h behind the endpoint. It must be called before Start, once per endpoint; Start reports where it was not.
@@ -186,7 +187,7 @@ func (s *Server) has(subject string) bool {
 
 // assemble builds the endpoint's onion.
 func (s *Server) assemble(e *endpoint) {
-	outer := []middleware{respond(s.nc, s.replyLimit, s.opts.Log), measure(s.opts.Observe)}
+	outer := []middleware{respond(s.bus, s.replyLimit, s.opts.Log), measure(s.opts.Observe)}
 	e.turnAway = onion(func(_ context.Context, x *exchange) error { return x.refusal }, outer...)
 	e.serve = onion(call, append(outer,
 		report(s.opts.Log),
@@ -215,9 +216,11 @@ func (s *Server) Start() error {
 	// A request has no parent in this process: here its context begins. The one root of them all ends when Stop gives up waiting.
 	ctx, cancel := context.WithCancelCause(context.Background())
 	s.cancel = cancel
-	// A request is not answered through micro, which reads its own state of it when this returns.
-	s.dispatch = func(e *endpoint, r micro.Request) {
-		s.arrive(ctx, e, r.Reply(), r.Data(), nats.Header(r.Headers()))
+	s.dispatch = func(e *endpoint, m lean.Msg) { s.arrive(ctx, e, m) }
+	var err error
+	if s.discovery, err = s.newDiscovery(); err != nil {
+		cancel(err)
+		return fmt.Errorf("starting the service %s: %w", s.service, err)
 	}
 	if err := s.answerProbes(ctx); err != nil {
 		cancel(err)
@@ -225,48 +228,50 @@ func (s *Server) Start() error {
 	}
 	if err := s.join(); err != nil {
 		cancel(err)
-		return errors.Join(err, s.probe.Unsubscribe())
+		return errors.Join(err, s.probe())
 	}
 	s.state = isServing
 	return nil
 }
 
-// join subscribes as a micro service. The caller holds mu.
-func (s *Server) join() (err error) {
-	svc, err := micro.AddService(s.nc, micro.Config{
-		Name:         string(s.service),
-		Version:      s.opts.Version,
-		Description:  s.opts.Description,
-		Metadata:     map[string]string{"site": string(s.opts.Site), "instance": s.opts.Instance},
-		QueueGroup:   string(s.service),
-		StatsHandler: s.microStats,
-		ErrorHandler: func(_ micro.Service, e *micro.NATSError) {
-			s.opts.Log.Warn().Str("subject", e.Subject).Str("error", e.Description).Msg("the connection reports an error on a subscription")
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("starting the service %s: %w", s.service, err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("starting the service %s: %w", s.service, err), svc.Stop())
-		}
-	}()
+// join subscribes as a micro service does. The caller holds mu.
+func (s *Server) join() error {
+	err := s.discoverable(s.discovery)
 	for _, e := range s.endpoints {
-		meta, err := e.meta()
-		if err != nil {
-			return err
-		}
-		handler := micro.HandlerFunc(func(r micro.Request) { s.dispatch(e, r) })
-		if err := svc.AddEndpoint(e.name(), handler, micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(meta)); err != nil {
-			return fmt.Errorf("endpoint %s: %w", e.subject, err)
+		if err == nil {
+			err = s.hear(e.subject, string(s.service), func(m lean.Msg) { s.dispatch(e, m) })
 		}
 	}
-	if err := s.nc.FlushTimeout(flushWait); err != nil {
-		return err
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), flushWait) // nobody waits for a start for longer
+		defer cancel()
+		err = s.bus.Flush(ctx)
 	}
-	s.micro = svc
+	if err != nil {
+		return errors.Join(fmt.Errorf("starting the service %s: %w", s.service, err), s.deafen())
+	}
 	return nil
+}
+
+func (s *Server) hear(subject, queue string, handle func(lean.Msg)) error {
+	stop, err := s.bus.Subscribe(subject, queue, handle)
+	if err != nil {
+		return fmt.Errorf("endpoint %s: %w", subject, err)
+	}
+	s.heard = append(s.heard, stop)
+	return nil
+}
+
+// deafen ends the subscriptions that join made.
+func (s *Server) deafen() error {
+	var errs []error
+	for _, stop := range s.heard {
+		if err := stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+			errs = append(errs, err)
+		}
+	}
+	s.heard = nil
+	return errors.Join(errs...)
 }
 
 // name is the endpoint's name within the micro service.
@@ -287,7 +292,7 @@ func (s *Server) Pause() error {
 		return nil
 	}
 	s.state = isPaused
-	return s.micro.Stop()
+	return s.deafen()
 }
 
 // Resume joins the queue group again after Pause. Without effect unless the server is paused.
@@ -315,9 +320,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	if was != isServing && was != isPaused {
 		return nil
 	}
-	_ = s.probe.Unsubscribe() // its error is a connection that has ended
-	leave := s.leave(ctx, was == isServing)
-	s.takeStragglers(ctx)
+	_ = s.probe() // its error is a connection that has ended
+	leave := s.leave(ctx)
 	s.limit.close()
 	drained := awaitIdle(&s.limit, ctx.Done())
 	s.cancel(fault.New(fault.Unavailable, "the service %s stopped before this request was done; ask again with the same id", s.service))
@@ -333,35 +337,19 @@ func (s *Server) Stop(ctx context.Context) error {
 	return leave
 }
 
-// leave unsubscribes, where that was not done before, and waits until the NATS server has taken note of it.
-func (s *Server) leave(ctx context.Context, serving bool) error {
-	if serving {
-		if err := s.micro.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
-			return fmt.Errorf("stopping the service %s: %w", s.service, err)
-		}
-	}
+// leave unsubscribes, where that was not done before, and waits until the NATS server has taken note of it. What was sent to this
+// server before has been taken in by then.
+func (s *Server) leave(ctx context.Context) error {
+	err := s.deafen()
 	ctx, cancel := context.WithTimeout(ctx, flushWait)
 	defer cancel()
-	if err := s.nc.FlushWithContext(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, nats.ErrConnectionClosed) {
+	if failed := s.bus.Flush(ctx); failed != nil && ctx.Err() == nil && !errors.Is(failed, nats.ErrConnectionClosed) {
+		err = errors.Join(err, failed)
+	}
+	if err != nil {
 		return fmt.Errorf("stopping the service %s: %w", s.service, err)
 	}
 	return nil
-}
-
-// takeStragglers lets those requests in that were sent to this server before it left: they have been received by now, and stand in
-// the queues of its subscriptions.
-func (s *Server) takeStragglers(ctx context.Context) {
-	taken := make(chan struct{})
-	if err := s.nc.Barrier(func() { close(taken) }); err != nil {
-		return // the connection has ended, and with it what came over it
-	}
-	most := time.NewTimer(stopGrace)
-	defer most.Stop()
-	select {
-	case <-taken:
-	case <-most.C:
-	case <-ctx.Done():
-	}
 }
 
 // replyHeaderRoom is what the connection's limit keeps for a reply's headers.
@@ -371,9 +359,9 @@ func (s *Server) requestLimit() int {
 	if s.opts.MaxPayload > 0 {
 		return s.opts.MaxPayload
 	}
-	return int(s.nc.MaxPayload())
+	return int(s.bus.MaxPayload())
 }
 
 func (s *Server) replyLimit() int {
-	return min(s.requestLimit(), int(s.nc.MaxPayload())-replyHeaderRoom)
+	return min(s.requestLimit(), int(s.bus.MaxPayload())-replyHeaderRoom)
 }

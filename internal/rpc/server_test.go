@@ -17,7 +17,7 @@ func TestCallAnswers(t *testing.T) {
 	b := newBus(t)
 	b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
 	var reply Reply
-	res, err := Call(within(t), NewCaller(lean.Over(b.connect()), "local"), endpointNamed("get"), &ask{Name: "<you>", Lines: []line{{"a", 2}}}, WithReply(&reply))
+	res, err := Call(within(t), NewCaller(b.link(), "local"), endpointNamed("get"), &ask{Name: "<you>", Lines: []line{{"a", 2}}}, WithReply(&reply))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestInternalEndpointsAndMethodsOfOneNameAreApart(t *testing.T) {
 		Handle(s, endpointNamed("get"), greet)
 		Handle(s, inside, func(context.Context, *ask) (*answer, error) { return &answer{Greeting: "inside"}, nil })
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	for e, want := range map[subjects.Endpoint[ask, answer]]string{endpointNamed("get"): "hello x", inside: "inside"} {
 		if res, err := Call(within(t), c, e, &ask{Name: "x"}); err != nil || res.Greeting != want {
 			t.Errorf("%s: %v, %v", e.Subject("local"), res, err)
@@ -61,7 +61,7 @@ func TestRefuseIsTheAnswer(t *testing.T) {
 		Handle(s, endpointNamed("get"), greet)
 		Handle(s, endpointNamed("put"), greet)
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	if _, err := Call(within(t), c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
 		t.Error(err)
 	}
@@ -75,7 +75,7 @@ func TestObserve(t *testing.T) {
 	o := silent
 	o.Observe = func(ob Observation) { seen <- ob }
 	b.serve(o, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	for _, name := range []string{"x", ""} {
 		_, _ = Call(within(t), c, endpointNamed("get"), &ask{Name: name})
 	}
@@ -167,7 +167,7 @@ func TestWiringMistakesStopTheStart(t *testing.T) {
 		}
 	}
 	for name, o := range map[string]Options{"site": {Site: "No", Instance: "x"}, "instance": {Site: "local"}, "payload": {Site: "local", Instance: "x", MaxPayload: -1}} {
-		if _, err := NewServer(b.connect(), subjects.Catalog, o); fault.CodeOf(err) != fault.InvalidArgument {
+		if _, err := NewServer(b.link(), subjects.Catalog, o); fault.CodeOf(err) != fault.InvalidArgument {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/micro"
-
 	"waybill/internal/fault"
 	"waybill/subjects"
 )
@@ -45,6 +43,7 @@ type EndpointStats struct {
 type endpointStats struct {
 	inFlight atomic.Int64
 	count    atomic.Uint64
+	took     atomic.Int64      // nanoseconds, of all
 	errors   [16]atomic.Uint64 // by the code's place in fault.Codes
 	times    histogram
 }
@@ -70,6 +69,7 @@ func measure(observe func(Observation)) middleware {
 
 func (s *endpointStats) record(code fault.Code, took time.Duration) {
 	s.count.Add(1)
+	s.took.Add(int64(max(took, 0)))
 	s.times.add(uint64(max(took, 0).Microseconds()))
 	if code == "" {
 		return
@@ -81,6 +81,8 @@ func (s *endpointStats) record(code fault.Code, took time.Duration) {
 		}
 	}
 }
+
+func (s *endpointStats) spent() time.Duration { return time.Duration(s.took.Load()) }
 
 func (e *endpoint) snapshot() EndpointStats {
 	q := e.stats.times.quantiles(0.50, 0.90, 0.99)
@@ -107,16 +109,4 @@ func (s *Server) Stats() Stats {
 		out.Endpoints[i] = e.snapshot()
 	}
 	return out
-}
-
-// microStats is the endpoint's part of the micro service's own statistics: micro itself sees only the hand-over to a
-// worker, so its times and errors say little. Micro calls it under its lock, which Start and Pause take under mu: it
-// takes mu not.
-func (s *Server) microStats(m *micro.Endpoint) any {
-	for _, e := range s.endpoints { // fixed since Start
-		if e.subject == m.Subject {
-			return e.snapshot()
-		}
-	}
-	return nil
 }

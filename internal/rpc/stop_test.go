@@ -23,7 +23,7 @@ func TestStopFinishesWhatIsInFlight(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	ctx := within(t)
 	answered, stopped := make(chan error, 1), make(chan error, 1)
 	go func() {
@@ -67,7 +67,7 @@ func TestStopCancelsWhatDoesNotFinish(t *testing.T) {
 			return nil, ctx.Err()
 		})
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	ctx := within(t)
 	answered := make(chan error, 1)
 	go func() {
@@ -96,7 +96,7 @@ func TestStopReportsAHandlerThatIgnoresItsContext(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	ctx := within(t)
 	answered := make(chan error, 1)
 	go func() {
@@ -125,7 +125,7 @@ func TestStopUnderLoadLosesNoRequest(t *testing.T) {
 			return greet(ctx, a)
 		})
 	})
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	ctx := within(t)
 	var crowd sync.WaitGroup
 	var done atomic.Int64
@@ -163,7 +163,7 @@ func TestStopUnderLoadLosesNoRequest(t *testing.T) {
 func TestPauseAndResume(t *testing.T) {
 	b := newBus(t)
 	s := b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	for range 3 {
 		if _, err := Call(within(t), c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
 			t.Fatal(err)
@@ -174,7 +174,7 @@ func TestPauseAndResume(t *testing.T) {
 		if err := s.Pause(); err != nil {
 			t.Errorf("a second pause: %v", err)
 		}
-		if err := s.nc.Flush(); err != nil {
+		if err := s.bus.Flush(within(t)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := Call(within(t), c, endpointNamed("get"), &ask{Name: "x"})
@@ -187,7 +187,7 @@ func TestPauseAndResume(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, s) // also of a paused server
-	if err := s.Resume(); err != nil || s.micro.Stopped() == false {
+	if err := s.Resume(); err != nil || len(s.heard) > 0 {
 		t.Errorf("a stopped server resumed: %v", err)
 	}
 }
@@ -195,17 +195,21 @@ func TestPauseAndResume(t *testing.T) {
 func TestAClosedConnectionDoesNotHinderTheStop(t *testing.T) {
 	b := newBus(t)
 	s := b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
-	if _, err := Call(within(t), NewCaller(lean.Over(b.connect()), "local"), endpointNamed("get"), &ask{Name: "x"}); err != nil {
+	if _, err := Call(within(t), NewCaller(b.link(), "local"), endpointNamed("get"), &ask{Name: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	s.nc.Close()
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+	if c, ok := s.bus.(*lean.Conn); ok {
+		c.Close()
+	}
 	stop(t, s)
 }
 
 func TestManyRequestsOnReusedWorkers(t *testing.T) {
 	b := newBus(t)
 	s := b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
-	c := NewCaller(lean.Over(b.connect()), "local")
+	c := NewCaller(b.link(), "local")
 	ctx := within(t)
 	var crowd sync.WaitGroup
 	for g := range 100 {
