@@ -200,7 +200,12 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		}
 		return s.endpoints(r, handlers.NewJournals(store, n.sealFile(), n.models).Register)
 	case subjects.Config:
-		return s.endpoints(r, handlers.NewConfig(n.registry).Register)
+		settings := handlers.NewConfig(n.registry, n.live)
+		if err := s.endpoints(r, settings.Register); err != nil {
+			return err
+		}
+		n.onStop("watchers of the settings", func(context.Context) error { settings.Quit(); return nil }) // before its endpoints are drained
+		return nil
 	case subjects.Health:
 		return s.endpoints(r, handlers.NewHealth(n.registry).Register)
 	case subjects.Dead:
