@@ -152,6 +152,44 @@ func TestRacingSets(t *testing.T) {
 	}
 }
 
+// TestOneOfManyWins has many change a setting over the same revision at once: compare-and-set lets one of them.
+func TestOneOfManyWins(t *testing.T) {
+	t.Parallel()
+	const racers, rounds = 8, 10
+	var nodes []node
+	for i := range racers {
+		nodes = append(nodes, open(t, "n"+string('0'+byte(i)), nil))
+	}
+	seen := must[SettingValue](t)(nodes[0].Set(t.Context(), inFlight, []byte("100"), "ann")).Revision
+	for round := range rounds {
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		var winners []int64
+		ready := make(chan struct{})
+		for i, n := range nodes {
+			all.Go(func() {
+				<-ready
+				got, err := n.SetIf(t.Context(), inFlight, []byte{'1', '0' + byte(round), '0' + byte(i)}, "racer", seen)
+				mu.Lock()
+				defer mu.Unlock()
+				switch code := fault.CodeOf(err); code {
+				case "":
+					winners = append(winners, got.Revision)
+				case fault.Aborted, fault.FailedPrecondition:
+				default:
+					t.Errorf("a racer: %v", err)
+				}
+			})
+		}
+		close(ready)
+		all.Wait()
+		if len(winners) != 1 {
+			t.Fatalf("%d of %d changed the setting over one revision", len(winners), racers)
+		}
+		seen = winners[0]
+	}
+}
+
 func TestPlainClient(t *testing.T) {
 	t.Parallel()
 	a := open(t, "a", nil)
