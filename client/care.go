@@ -3,9 +3,6 @@ package client
 import (
 	"context"
 
-	"github.com/go-json-experiment/json"
-
-	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/subjects"
 )
@@ -45,34 +42,6 @@ func (s Webhooks) List(ctx context.Context, p subjects.Page) (*subjects.Webhooks
 // Delete removes a webhook. Errors: not_found.
 func (s Webhooks) Delete(ctx context.Context, w id.Webhook) (*subjects.WebhookInfo, error) {
 	return Call(ctx, s.c, subjects.WebhookDelete, &subjects.WebhookRequest{WebhookID: w})
-}
-
-// Config are the methods of the live settings.
-type Config struct{ c *Client }
-
-// Get returns a setting. Errors: not_found.
-func (s Config) Get(ctx context.Context, key string) (*subjects.Setting, error) {
-	return Call(ctx, s.c, subjects.ConfigGet, &subjects.KeyRequest{Key: key})
-}
-
-// List returns every setting, by key.
-func (s Config) List(ctx context.Context) (*subjects.Settings, error) {
-	return Call(ctx, s.c, subjects.ConfigList, &subjects.Empty{})
-}
-
-// Set gives a setting a value: anything that encodes to the JSON that the setting takes, such as "15m" or 64.
-// Errors: not_found, invalid_argument.
-func (s Config) Set(ctx context.Context, key string, value any) (*subjects.Setting, error) {
-	raw, err := json.Marshal(value)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.InvalidArgument, "the value of %s can't be written as JSON", key).WithField("value")
-	}
-	return Call(ctx, s.c, subjects.ConfigSet, &subjects.SetRequest{Key: key, Value: raw})
-}
-
-// History returns the values that a setting had, newest first, as far as the site keeps them. Errors: not_found.
-func (s Config) History(ctx context.Context, key string) (*subjects.Revisions, error) {
-	return Call(ctx, s.c, subjects.ConfigHistory, &subjects.KeyRequest{Key: key})
 }
 
 // Health are the methods of the site's health.

@@ -50,6 +50,7 @@ type Client struct {
 	timeout time.Duration
 	retry   Retry
 	flight  *inFlight
+	by      string // who changes settings
 }
 
 // Connect connects to the site's NATS server. It returns once the connection stands, and tries for no longer than ctx and
@@ -77,7 +78,7 @@ func Connect(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	}
 	c := &Client{
 		site: s.site, nc: nc, js: js, caller: rpc.NewCaller(lean.Over(nc), s.site),
-		timeout: s.timeout, retry: s.retry, flight: flight,
+		timeout: s.timeout, retry: s.retry, flight: flight, by: s.by,
 	}
 	c.Orders, c.Catalog, c.Inventory, c.Payments = Orders{c}, Catalog{c}, Inventory{c}, Payments{c}
 	c.Shipping, c.Notifications, c.Webhooks, c.Config = Shipping{c}, Notifications{c}, Webhooks{c}, Config{c}

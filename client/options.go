@@ -20,6 +20,7 @@ type Option func(*settings) error
 type settings struct {
 	site    subjects.Site
 	name    string
+	by      string
 	timeout time.Duration
 	retry   Retry
 	nats    []nats.Option
@@ -37,6 +38,15 @@ func WithSite(site subjects.Site) Option {
 func WithName(name string) Option {
 	return func(s *settings) error {
 		s.name = name
+		return nil
+	}
+}
+
+// WithSignature says who it is that changes settings through this client, for their history: "ann@till-3". The site takes it
+// for what it is, a name that anybody may give.
+func WithSignature(by string) Option {
+	return func(s *settings) error {
+		s.by = by
 		return nil
 	}
 }

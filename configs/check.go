@@ -30,7 +30,7 @@ func (s Setting) Check(value []byte) (canonical []byte, err error) {
 // value is a checked value, in its JSON and in its Go form.
 type value struct {
 	raw      jsontext.Value
-	text     string // of a string or a choice
+	text     string // of a string, a choice or a secret's name
 	integer  int64
 	duration time.Duration
 	boolean  bool
@@ -86,6 +86,8 @@ func (s Setting) parseText(text string, raw jsontext.Value) (*value, error) {
 		ok = slices.Contains(s.Choices, text)
 	case TypeString:
 		ok = within(int64(utf8.RuneCountInString(text)), s.Min, s.Max)
+	case TypeSecret:
+		ok = goodReference(text)
 	}
 	if !ok {
 		return nil, s.refuse("must be %s", s.form())
@@ -101,16 +103,37 @@ func (s Setting) refuse(format string, args ...any) error {
 func (s Setting) form() string {
 	switch s.Type {
 	case TypeDuration:
-		return `a duration such as ` + s.Default + s.bounds(func(v any) string { return FormatDuration(v.(time.Duration)) })
+		return `a duration such as ` + s.Default + s.bounds(showDuration)
 	case TypeInteger:
-		return strings.TrimSpace("an integer" + s.bounds(func(v any) string { return fmt.Sprint(v) }) + " " + s.Unit)
+		return strings.TrimSpace("an integer" + s.bounds(showAny) + " " + s.Unit)
 	case TypeBoolean:
 		return "true or false"
 	case TypeChoice:
 		return `one of "` + strings.Join(s.Choices, `", "`) + `"`
+	case TypeSecret:
+		return secretForm
 	}
 	return "a string" + s.bounds(func(v any) string { return fmt.Sprint(v, " characters") })
 }
+
+// Bounds are Min and Max as JSON; nil for none.
+func (s Setting) Bounds() (least, most jsontext.Value) {
+	return bound(s.Min), bound(s.Max)
+}
+
+func bound(v any) jsontext.Value {
+	switch v := v.(type) {
+	case time.Duration:
+		return jsontext.Value(`"` + FormatDuration(v) + `"`)
+	case int64:
+		return jsontext.Value(strconv.FormatInt(v, 10))
+	}
+	return nil
+}
+
+func showDuration(v any) string { return FormatDuration(v.(time.Duration)) }
+
+func showAny(v any) string { return fmt.Sprint(v) }
 
 func (s Setting) bounds(show func(any) string) string {
 	switch {

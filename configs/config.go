@@ -36,7 +36,7 @@ type Config struct {
 	Services   []subjects.Service // the services that run here
 	Durability string             // Strict or Fast
 
-	LogLevel  string // trace, debug, info, warn or error, until the setting log.level says otherwise
+	LogLevel  string // trace, debug, info, warn or error, where the setting log.level is inherit
 	LogFormat string // json, console, or auto: console on a terminal, else json
 
 	TLSCert string // PEM file with the certificate of this node's listeners

@@ -54,7 +54,8 @@ func (l *Live) Duration(key string) time.Duration { return l.get(key).duration }
 // Int is the current value of a setting of TypeInteger.
 func (l *Live) Int(key string) int64 { return l.get(key).integer }
 
-// String is the current value of a setting of TypeString, TypeChoice or, as it was written, TypeDuration.
+// String is the current value of a setting of TypeString, TypeChoice, TypeSecret (its name, not the secret) or, as it was
+// written, TypeDuration.
 func (l *Live) String(key string) string { return l.get(key).text }
 
 // Bool is the current value of a setting of TypeBoolean.
@@ -63,13 +64,38 @@ func (l *Live) Bool(key string) bool { return l.get(key).boolean }
 // Raw is the current value of any setting as JSON; nil for a key that is not declared. It must not be changed.
 func (l *Live) Raw(key string) jsontext.Value { return l.get(key).raw }
 
-// LevelOf is the log level that holds for a service: its own, else that of log.level.
+// LevelOf is the log level that holds for a service: its own, else that of log.level, which may be LevelInherit.
 func (l *Live) LevelOf(service subjects.Service) string {
 	if level := l.String(LogLevelOf(service)); level != "" && level != LevelInherit {
 		return level
 	}
 	return l.String(LogLevel)
 }
+
+// MaxInFlight is the bound on a service's requests in flight: its own, else that of rpc.max_in_flight.
+func (l *Live) MaxInFlight(service subjects.Service) int {
+	if own := l.Int(MaxInFlightOf(service)); own > 0 {
+		return int(own)
+	}
+	return int(l.Int(RPCMaxInFlight))
+}
+
+// Retry is how a durable consumer tries again: the times to wait before the second, third, … try, the last one for all
+// further ones, and after how many tries it gives up.
+func (l *Live) Retry(durable subjects.Durable) (backoff []time.Duration, maxTries int) {
+	keys := RetryOf(durable)
+	wait, longest := l.Duration(keys.Interval), l.Duration(keys.Longest)
+	backoff = append(backoff, wait)
+	for wait > 0 && wait < longest {
+		wait = min(2*wait, longest)
+		backoff = append(backoff, wait)
+	}
+	return backoff, int(l.Int(keys.MaxTries))
+}
+
+// Secret reads the secret that a setting of TypeSecret names, from where it stands; none where it names none. The error says
+// which setting is at fault and nothing of what was found there. Error: failed_precondition.
+func (l *Live) Secret(key string) (Secret, error) { return readSecret(key, l.String(key)) }
 
 // Set changes a setting in this process alone. The listeners have run when it returns, unless the value was the same.
 // Error: not_found for a key that is not declared; invalid_argument with field "value" for a bad value, and the old one stays.

@@ -67,7 +67,7 @@ var injected = regexp.MustCompile(`^WAYBILL(_.+)?_(SERVICE_(HOST|PORT(_.+)?)|POR
 func (c *Config) readEnv(vars map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		key, ours := strings.CutPrefix(name, envPrefix)
-		if !ours || vars[name] == "" || slices.Contains(notOurs, name) || injected.MatchString(name) {
+		if !ours || vars[name] == "" || slices.Contains(notOurs, name) || injected.MatchString(name) || strings.HasPrefix(name, SecretEnvPrefix) {
 			continue
 		}
 		o, ok := lookupOption(strings.ToLower(key))

@@ -65,7 +65,7 @@ var options = []Option{
 		field: func(c *Config) any { return &c.Services }, check: checkServices},
 	{Name: "durability", Type: TypeText, Default: Strict, Help: "what was answered survives a power cut (strict) or the death of the process (fast)",
 		field: func(c *Config) any { return &c.Durability }, check: oneOf(Strict, Fast)},
-	{Name: "log-level", Type: TypeText, Default: "info", Help: "trace, debug, info, warn or error, until the setting log.level says otherwise",
+	{Name: "log-level", Type: TypeText, Default: "info", Help: "trace, debug, info, warn or error, where the setting log.level is inherit",
 		field: func(c *Config) any { return &c.LogLevel }, check: oneOf(levels...)},
 	{Name: "log-format", Type: TypeText, Default: "auto", Help: "json, console, or auto: console on a terminal, else json",
 		field: func(c *Config) any { return &c.LogFormat }, check: oneOf("json", "console", "auto")},

@@ -1,6 +1,9 @@
 package configs
 
 import (
+	"flag"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -32,14 +35,63 @@ func TestDeclarations(t *testing.T) {
 			t.Errorf("the declaration of %s is incomplete: %+v", s.Key, s)
 		}
 	}
-	for _, key := range []string{PaymentCapture, PaymentGatewayTimeout, OrderPendingGrace, OrderPendingTimeout, OrderRetryInterval,
-		InventoryReservationTTL, RPCMaxInFlight, StorageLowSpace, NotificationRetryInterval, ShippingAuto, LogLevel, LogLevelOf(subjects.Order)} {
+	keys := []string{PaymentCapture, PaymentGateway, PaymentGatewayKey, PaymentGatewayTimeout, OrderPendingGrace, OrderPendingTimeout, OrderRetryInterval,
+		InventoryReservationTTL, RPCMaxInFlight, StorageLowSpace, ShippingAuto, LogLevel}
+	for _, service := range subjects.Services {
+		keys = append(keys, LogLevelOf(service), MaxInFlightOf(service))
+	}
+	for _, durable := range subjects.Durables {
+		retry := RetryOf(durable)
+		keys = append(keys, retry.Interval, retry.Longest, retry.MaxTries)
+	}
+	if len(keys) != len(all) {
+		t.Errorf("%d settings are declared, %d of them have a name in the code", len(all), len(keys))
+	}
+	for _, key := range keys {
 		if _, ok := Lookup(key); !ok {
 			t.Errorf("%s is not declared", key)
 		}
 	}
 	if _, ok := Lookup("log.levels"); ok {
 		t.Error("Lookup finds what is not declared")
+	}
+}
+
+// TestEverySettingIsRead looks for the reader of each setting in the program: one that nothing reads would be a lie.
+func TestEverySettingIsRead(t *testing.T) {
+	readers := map[string]string{ // by the beginning of the keys
+		PaymentCapture: "configs.PaymentCapture", PaymentGateway: "configs.PaymentGateway)", PaymentGatewayKey: "configs.PaymentGatewayKey",
+		PaymentGatewayTimeout: "configs.PaymentGatewayTimeout", OrderPendingGrace: "configs.OrderPendingGrace", OrderPendingTimeout: "configs.OrderPendingTimeout",
+		OrderRetryInterval: "configs.OrderRetryInterval", InventoryReservationTTL: "configs.InventoryReservationTTL", StorageLowSpace: "configs.StorageLowSpace",
+		ShippingAuto: "configs.ShippingAuto", LogLevel: "live.LevelOf(", RPCMaxInFlight: "live.MaxInFlight(", "consumer": "live.Retry(", "notification": "live.Retry(",
+	}
+	var program strings.Builder
+	for _, dir := range []string{"../handlers", "../internal/node"} {
+		files, err := filepath.Glob(dir + "/*.go")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s holds %d files, %v", dir, len(files), err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			program.Write(text)
+		}
+	}
+	for _, s := range Settings() {
+		reader := readers[s.Key]
+		for key, r := range readers {
+			if reader == "" && strings.HasPrefix(s.Key, key+".") {
+				reader = r
+			}
+		}
+		if reader == "" || !strings.Contains(program.String(), reader) {
+			t.Errorf("nothing reads %s (looked for %q)", s.Key, reader)
+		}
 	}
 }
 
@@ -160,6 +212,7 @@ func TestLive(t *testing.T) {
 func TestLevelOf(t *testing.T) {
 	l := NewLive()
 	for _, step := range []struct{ key, value, order, payment string }{
+		{LogLevel, `"inherit"`, "inherit", "inherit"},
 		{LogLevel, `"warn"`, "warn", "warn"},
 		{LogLevelOf(subjects.Order), `"debug"`, "debug", "warn"},
 		{LogLevelOf(subjects.Order), `"inherit"`, "warn", "warn"},
@@ -169,6 +222,76 @@ func TestLevelOf(t *testing.T) {
 		}
 		if o, p := l.LevelOf(subjects.Order), l.LevelOf(subjects.Payment); o != step.order || p != step.payment {
 			t.Errorf("after %s = %s: order logs %s, payment %s", step.key, step.value, o, p)
+		}
+	}
+}
+
+func TestMaxInFlight(t *testing.T) {
+	l := NewLive()
+	for _, step := range []struct {
+		key, value  string
+		order, dead int
+	}{
+		{RPCMaxInFlight, `7`, 7, 7},
+		{MaxInFlightOf(subjects.Order), `3`, 3, 7},
+		{RPCMaxInFlight, `9`, 3, 9},
+		{MaxInFlightOf(subjects.Order), `0`, 9, 9},
+	} {
+		if err := l.Set(step.key, []byte(step.value)); err != nil {
+			t.Fatal(err)
+		}
+		if o, d := l.MaxInFlight(subjects.Order), l.MaxInFlight(subjects.Dead); o != step.order || d != step.dead {
+			t.Errorf("after %s = %s: order takes %d, dead %d", step.key, step.value, o, d)
+		}
+	}
+}
+
+func TestRetry(t *testing.T) {
+	l := NewLive()
+	seconds := func(durable subjects.Durable) (list []float64) {
+		backoff, _ := l.Retry(durable)
+		for _, d := range backoff {
+			list = append(list, d.Seconds())
+		}
+		return list
+	}
+	if got := seconds(subjects.DurablePlan); !slices.Equal(got, []float64{.25, .5, 1, 2, 4, 8, 15}) {
+		t.Errorf("by default events are tried again after %v s", got)
+	}
+	if got := seconds(subjects.DurableNotify); !slices.Equal(got, []float64{10}) {
+		t.Errorf("by default notifications are tried again after %v s", got)
+	}
+	keys := RetryOf(subjects.DurableNotify)
+	for key, value := range map[string]string{keys.Interval: `"1h"`, keys.Longest: `"24h"`, keys.MaxTries: `3`} {
+		if err := l.Set(key, []byte(value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := seconds(subjects.DurableNotify); !slices.Equal(got, []float64{3600, 7200, 4 * 3600, 8 * 3600, 16 * 3600, 24 * 3600}) {
+		t.Errorf("notifications are tried again after %v s", got)
+	}
+	if _, tries := l.Retry(subjects.DurableNotify); tries != 3 || keys.Interval != "notification.retry_interval" {
+		t.Errorf("%d tries by %s", tries, keys.Interval)
+	}
+}
+
+var update = flag.Bool("update", false, "write docs/settings.md anew")
+
+// TestSettingsPage keeps docs/settings.md what the declarations say.
+func TestSettingsPage(t *testing.T) {
+	const path = "../docs/settings.md"
+	if *update {
+		if err := os.WriteFile(path, []byte(SettingsPage()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(path)
+	if err != nil || string(text) != SettingsPage() {
+		t.Errorf("docs/settings.md is not what the declarations say (%v): run go generate ./configs", err)
+	}
+	for _, s := range Settings() {
+		if !strings.Contains(string(text), "| `"+s.Key+"` |") {
+			t.Errorf("docs/settings.md lacks %s", s.Key)
 		}
 	}
 }

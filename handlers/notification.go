@@ -5,6 +5,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"waybill/configs"
 	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/internal/journal"
@@ -45,6 +46,7 @@ type Notifications struct {
 	journal  *journal.Journal
 	lists    *Lists
 	channel  Channel
+	live     *configs.Live
 	clock    Clock
 	messages machine[notice, noticeCommand, *noticeEvent]
 }
@@ -84,14 +86,12 @@ var noticeTransitions = map[string][]string{
 	"dead":      {"queued"},
 }
 
-// maxNotificationTries is how often a channel is asked before the notification is given up.
-const maxNotificationTries = 10
-
 // NotificationsDeps is what the notification service uses.
 type NotificationsDeps struct {
 	Journal *journal.Journal
 	Lists   *Lists
 	Channel Channel
+	Live    *configs.Live
 	Site    subjects.Site
 	Clock   Clock
 	Log     zerolog.Logger
@@ -101,7 +101,7 @@ type NotificationsDeps struct {
 // NewNotifications makes the service.
 func NewNotifications(d NotificationsDeps) *Notifications {
 	return &Notifications{
-		journal: d.Journal, lists: d.Lists, channel: d.Channel, clock: d.Clock,
+		journal: d.Journal, lists: d.Lists, channel: d.Channel, live: d.Live, clock: d.Clock,
 		messages: machine[notice, noticeCommand, *noticeEvent]{
 			journal: d.Journal, clock: d.Clock, site: d.Site, kind: subjects.KindNotification, hook: d.Hook, log: d.Log,
 			decide: decideNotice, apply: applyNotice,
@@ -159,7 +159,7 @@ var tells = map[subjects.Kind]map[string]bool{
 
 // Notify is the consumer of order and shipment events. It is acknowledged once the journal says that the message was
 // delivered, which is also its record of having done so. A channel that fails is asked again with the consumer's back-off;
-// after maxNotificationTries the notification is dead, and the event goes to the dead letters.
+// after notification.max_tries the notification is dead, and the event goes to the dead letters.
 func (n *Notifications) Notify(ctx context.Context, r journal.Record) error {
 	return n.notify(ctx, r, false)
 }
@@ -198,7 +198,7 @@ func (n *Notifications) notify(ctx context.Context, r journal.Record, again bool
 	case "delivered":
 		return nil
 	case "dead": // its dead letter may not have been written, or its acknowledgement was lost
-		return givenUp(fault.New(fault.Unavailable, "%s", h.state.Error), m.ID)
+		return givenUp(fault.New(fault.Unavailable, "%s", h.state.Error), h.state)
 	}
 	_, err = n.send(ctx, h.state)
 	return err
@@ -219,8 +219,8 @@ func (n *Notifications) idOf(ctx context.Context, r journal.Record, event string
 }
 
 // givenUp is the error that sends an event to the dead letters at once.
-func givenUp(why error, m id.Notification) error {
-	return fault.Wrap(why, fault.InvalidArgument, "the notification %s could not be delivered after %d tries", m, maxNotificationTries)
+func givenUp(why error, s notice) error {
+	return fault.Wrap(why, fault.InvalidArgument, "the notification %s could not be delivered after %d tries", s.NotificationID, s.Tries)
 }
 
 // send asks the channel, and records what came of it.
@@ -230,12 +230,12 @@ func (n *Notifications) send(ctx context.Context, s notice) (held[notice], error
 	if failed == nil {
 		return n.messages.command(ctx, string(m.ID), n.becomes(m, "delivered", nil))
 	}
-	if s.Tries+1 >= maxNotificationTries {
+	if _, most := n.live.Retry(subjects.DurableNotify); s.Tries+1 >= most {
 		h, err := n.messages.command(ctx, string(m.ID), n.becomes(m, "dead", failed))
 		if err != nil {
 			return h, err
 		}
-		return h, givenUp(failed, m.ID)
+		return h, givenUp(failed, h.state)
 	}
 	h, err := n.messages.command(ctx, string(m.ID), n.becomes(m, "failed", failed))
 	if err != nil {

@@ -261,6 +261,9 @@ func (o *Orders) priced(ctx context.Context, r *subjects.PlaceRequest) (*order.P
 	if r.ExpectedTotal != nil && *r.ExpectedTotal != total {
 		return nil, fault.New(fault.FailedPrecondition, "the total is %s and not %s", total, *r.ExpectedTotal).WithField("expected_total")
 	}
+	if r.Payment.Method == subjects.Card && total.Amount > 0 && o.live.String(configs.PaymentGateway) == configs.GatewayNone {
+		return nil, fault.New(fault.FailedPrecondition, "the site takes no cards at present: pay in cash").WithField("payment.method")
+	}
 	sealed, err := o.sealPersonal(ctx, r)
 	if err != nil {
 		return nil, err

@@ -149,21 +149,30 @@ type Webhooks struct {
 	NextCursor string        `json:"next_cursor"`
 }
 
-// Setting is a live setting with its value, and who set it when; the latter are absent while it has its default.
+// Setting is a live setting with its declaration, its value, and who set it when; the latter are absent while nobody has.
 type Setting struct {
-	Key         string `json:"key"`
-	Value       Raw    `json:"value"`
-	Default     Raw    `json:"default"`
-	Type        string `json:"type"`
-	Unit        string `json:"unit,omitzero"`
-	Description string `json:"description"`
-	SetBy       string `json:"set_by,omitzero"`
-	SetAt       Time   `json:"set_at,omitzero"`
+	Key         string   `json:"key"`
+	Value       Raw      `json:"value"`
+	Default     Raw      `json:"default"`
+	Type        string   `json:"type"` // duration, integer, string, boolean, choice, secret
+	Unit        string   `json:"unit,omitzero"`
+	Min         Raw      `json:"min,omitzero"` // inclusive bounds, in the form of the value
+	Max         Raw      `json:"max,omitzero"`
+	Choices     []string `json:"choices,omitzero"`
+	Description string   `json:"description"`
+	Affects     string   `json:"affects"`           // what changes when it does, and when
+	SetBy       string   `json:"set_by,omitzero"`   // as they called themselves: nobody vouches for it
+	SetAt       Time     `json:"set_at,omitzero"`   // absent too where a plain client of etcd wrote it
+	Revision    int64    `json:"revision,omitzero"` // etcd's, of what stands there
+	Problem     string   `json:"problem,omitzero"`  // why what stands in etcd is not the value
 }
 
-// Settings is every setting, by key.
+// Settings is every setting, by key. Degraded says why these are the last known ones and not etcd's, where they are.
 type Settings struct {
 	Settings []Setting `json:"settings"`
+	Revision int64     `json:"revision"` // etcd's, of the last change: what config.watch asks on from
+	Ignored  uint64    `json:"ignored"`  // bad values in etcd that the answering process has not taken since its start
+	Degraded string    `json:"degraded,omitzero"`
 }
 
 // KeyRequest names a setting.
@@ -172,12 +181,22 @@ type KeyRequest struct {
 }
 
 // Validate checks the request's shape.
-func (r *KeyRequest) Validate() error { return text("key", r.Key, 100, false) }
+func (r *KeyRequest) Validate() error { return text("key", r.Key, maxKey, false) }
+
+// The most characters of a setting's key, and of the name of who sets it.
+const (
+	maxKey = 100
+	maxBy  = 100
+)
 
 // SetRequest gives a setting a value.
 type SetRequest struct {
 	Key   string `json:"key"`
 	Value Raw    `json:"value"`
+	// By is who asks, for the history; "client" without it.
+	By string `json:"by,omitzero"`
+	// ExpectedRevision has the request refused unless the setting stands at it; without it the setting is set in any case.
+	ExpectedRevision int64 `json:"expected_revision,omitzero"`
 }
 
 // Validate checks the request's shape.
@@ -185,7 +204,42 @@ func (r *SetRequest) Validate() error {
 	if len(r.Value) == 0 {
 		return fault.Invalid("value", "value is missing")
 	}
-	return text("key", r.Key, 100, false)
+	return first(text("key", r.Key, maxKey, false), text("by", r.By, maxBy, true), revision("expected_revision", r.ExpectedRevision))
+}
+
+// RollbackRequest gives a setting a value back that it had: that of a Revision, or the one before the present one.
+type RollbackRequest struct {
+	Key      string `json:"key"`
+	Revision int64  `json:"revision,omitzero"`
+	By       string `json:"by,omitzero"`
+}
+
+// Validate checks the request's shape.
+func (r *RollbackRequest) Validate() error {
+	return first(text("key", r.Key, maxKey, false), text("by", r.By, maxBy, true), revision("revision", r.Revision))
+}
+
+// WatchSettingsRequest asks for the settings that changed after a revision. The answer comes with the next change, or after
+// 30 s, or shortly before the caller's time is out.
+type WatchSettingsRequest struct {
+	AfterRevision int64 `json:"after_revision,omitzero"`
+}
+
+// Validate checks the request's shape.
+func (r *WatchSettingsRequest) Validate() error { return revision("after_revision", r.AfterRevision) }
+
+func revision(field string, n int64) error {
+	if n < 0 {
+		return fault.Invalid(field, "%s is below 0", field)
+	}
+	return nil
+}
+
+// ChangedSettings are the settings that changed, by key, each as it is now; none where the time was out. Revision is what to
+// ask on from.
+type ChangedSettings struct {
+	Settings []Setting `json:"settings"`
+	Revision int64     `json:"revision"`
 }
 
 // Empty is a request without fields.
@@ -322,10 +376,12 @@ var (
 	WebhookList   = Endpoint[ListRequest, Webhooks]{Service: Webhook, Method: "list", Idempotent: true, Doc: "Lists webhooks by id."}
 	WebhookDelete = Endpoint[WebhookRequest, WebhookInfo]{Service: Webhook, Method: "delete", Idempotent: true, Doc: "Removes a webhook."}
 
-	ConfigGet     = Endpoint[KeyRequest, Setting]{Service: Config, Method: "get", Idempotent: true, Doc: "Returns a live setting."}
-	ConfigList    = Endpoint[Empty, Settings]{Service: Config, Method: "list", Idempotent: true, Doc: "Lists the live settings."}
-	ConfigSet     = Endpoint[SetRequest, Setting]{Service: Config, Method: "set", Idempotent: true, Doc: "Gives a live setting a value."}
-	ConfigHistory = Endpoint[KeyRequest, Revisions]{Service: Config, Method: "history", Idempotent: true, Doc: "Lists the values that a setting had, as far as etcd keeps them."}
+	ConfigGet      = Endpoint[KeyRequest, Setting]{Service: Config, Method: "get", Idempotent: true, Doc: "Returns a live setting."}
+	ConfigList     = Endpoint[Empty, Settings]{Service: Config, Method: "list", Idempotent: true, Doc: "Lists the live settings."}
+	ConfigSet      = Endpoint[SetRequest, Setting]{Service: Config, Method: "set", Idempotent: true, Doc: "Gives a live setting a value."}
+	ConfigHistory  = Endpoint[KeyRequest, Revisions]{Service: Config, Method: "history", Idempotent: true, Doc: "Lists the values that a setting had, as far as etcd keeps them."}
+	ConfigRollback = Endpoint[RollbackRequest, Setting]{Service: Config, Method: "rollback", Doc: "Gives a live setting a value back that it had."}
+	ConfigWatch    = Endpoint[WatchSettingsRequest, ChangedSettings]{Service: Config, Method: "watch", Idempotent: true, Doc: "Answers when a live setting changes."}
 
 	HealthList = Endpoint[Empty, HealthInfo]{Service: Health, Method: "list", Idempotent: true, Doc: "Lists what etcd holds of the site's health, and how far the journal and its consumers are."}
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -95,7 +96,7 @@ func (x *connection) settleOutput() error {
 // open connects. The client must be closed.
 func (x *connection) open(ctx context.Context) (*client.Client, error) {
 	options := []client.Option{client.WithSite(subjects.Site(x.site)), client.WithName("waybill command"),
-		client.WithTimeout(x.timeout), client.WithRetry(retryInCommand)}
+		client.WithTimeout(x.timeout), client.WithRetry(retryInCommand), client.WithSignature(signature())}
 	if x.creds != "" {
 		options = append(options, client.WithCredentials(x.creds))
 	}
@@ -103,6 +104,18 @@ func (x *connection) open(ctx context.Context) (*client.Client, error) {
 		options = append(options, client.WithRootCA(x.rootCA))
 	}
 	return client.Connect(ctx, x.server, options...)
+}
+
+// signature is who runs the command, for the history of what it changes: user@host, as far as the machine knows.
+func signature() string {
+	name, host := "somebody", "somewhere"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = h
+	}
+	return short(name+"@"+host, 100)
 }
 
 // localServer is the address of the node that runs on this machine's data directory, as far as it left one there.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"waybill/internal/nodetest"
 )
@@ -109,8 +111,18 @@ func TestStory(t *testing.T) {
 		{args: "config set rpc.max_in_flight 512", out: `"value":512`},
 		{args: "config set rpc.max_in_flight none", code: 1, err: `^invalid_argument: `},
 		{args: "config set no.such.key 1", code: 1, err: `^not_found: `},
-		{args: "config list -o table", out: `│ key .*order\.pending_timeout +│ 20m +│ 15m`},
+		{args: "config list -o table", out: `│ key .*order\.pending_timeout +│ 20m +│ 15m +│ 1s to 30d +│ \S+@\S+ +│ \d\d:`},
 		{args: "config history order.pending_timeout", out: `^\{"revisions":\[\{"value":"20m"`},
+		{args: "config get order.pending_timeout -o table", out: `takes\s+1s to 30d\nset by\s+\S+@\S+\n.*revision\s+\d+\n`},
+		{args: "config set order.pending_timeout 30m --if-revision 1", code: 1, err: `^failed_precondition: .* it stands at revision \d+`},
+		{args: "config rollback order.pending_timeout", out: `"value":"15m"`},
+		{args: "config rollback order.pending_timeout", out: `"value":"20m"`},
+		{args: "config rollback order.pending_timeout 1", code: 1, err: `^not_found: etcd keeps no revision 1 `},
+		{args: "config rollback order.pending_timeout one", code: 2, err: `is no revision`},
+		{args: "config rollback", code: 2, err: `KEY is missing`},
+		{args: "config set payment.gateway_key test_clear", code: 1, err: `^invalid_argument: .*never the secret itself`},
+		{args: "config set payment.gateway_key env:WAYBILL_SECRET_NOT_THERE", code: 1, err: `^failed_precondition: .*finds no secret`},
+		{args: "config watch no.such.key", code: 1, err: `^not_found: `},
 		{args: "health -o table", out: `│ service .*order.*passing.*leader of inventory: `},
 		{args: "dead list", out: `^\{"letters":\[\],"next_cursor":""\}\n$`},
 		{args: "dead show 1", code: 1, err: `^not_found: `},
@@ -134,6 +146,36 @@ func TestStory(t *testing.T) {
 		s.run(t, environ)
 	}
 	shipments(t, environ)
+	watchedSettings(t, environ)
+}
+
+// watchedSettings has one command watch while others set.
+func watchedSettings(t *testing.T, environ []string) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, errs buffer
+	ended := make(chan int, 1)
+	go func() {
+		ended <- newProgram(strings.NewReader(""), &out, &errs, environ).run(ctx, []string{"config", "watch", "shipping.auto", "-o", "table"})
+	}()
+	shown := func(want string) bool { return matches(want, out.String()) }
+	for end := time.Now().Add(20 * time.Second); !shown(`shipping\.auto = book  \(\S+@\S+\)\n`); { // the watch does not say when it begins
+		step{args: "config set shipping.auto book", out: `"value":"book"`}.run(t, environ)
+		step{args: "config set rpc.max_in_flight 511", out: `"value":511`}.run(t, environ) // another setting is none of its business
+		if time.Now().After(end) {
+			t.Fatalf("the watch shows %q%q", out.String(), errs.String())
+		}
+	}
+	step{args: "config set shipping.auto off", out: `"value":"off"`}.run(t, environ)
+	for end := time.Now().Add(20 * time.Second); !shown(`shipping\.auto = off `); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the watch shows %q%q", out.String(), errs.String())
+		}
+	}
+	cancel()
+	if code := <-ended; code != exitDone || errs.String() != "" || shown(`rpc`) {
+		t.Errorf("the watch: exit %d, %q%q", code, out.String(), errs.String())
+	}
 }
 
 // shipments goes on with o-3, which is to be shipped. Its shipment is planned beside the order: the watch of the order, which

@@ -138,7 +138,8 @@ func (w *consumption) spread(ctx context.Context, msgs []*nats.Msg) error {
 		tasks = append(tasks, &task{msg: m, record: decode(stored)})
 	}
 	if err := w.j.barrier.Wait(ctx, highest); err != nil {
-		delay := w.c.delay(len(w.c.Backoff))
+		c := w.c.now()
+		delay := c.delay(len(c.Backoff))
 		if ctx.Err() != nil {
 			delay = 0 // not the barrier: this process stops, another may take them
 		}

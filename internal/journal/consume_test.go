@@ -360,3 +360,32 @@ func TestConsumeStops(t *testing.T) {
 	codeIs(t, e.stop(ctx), fault.DeadlineExceeded)
 	e.end() // its context has ended, and so has it
 }
+
+// TestRetriesMayChange: how an event is tried again is asked for at each failure.
+func TestRetriesMayChange(t *testing.T) {
+	b := newBed(t)
+	j := b.journal(nil)
+	mustAppend(t, j, "o-1", Record{}, 1)
+	var mu sync.Mutex
+	most := 1000
+	retry := func(c *ConsumerConfig) {
+		c.Backoff, c.MaxTries = []time.Duration{time.Hour}, 1
+		c.Retry = func() ([]time.Duration, int) {
+			mu.Lock()
+			defer mu.Unlock()
+			return []time.Duration{time.Millisecond}, most
+		}
+	}
+	c := consume(b, nil, retry, func(context.Context, Record, int) error { return errors.New("always") })
+	c.until("some tries", func() bool { return c.calls >= 5 })
+	if dead := letters(t, b); len(dead) != 0 {
+		t.Errorf("%d dead letters before the last try", len(dead))
+	}
+	mu.Lock()
+	most = 2
+	mu.Unlock()
+	c.drained()
+	if dead := letters(t, b); len(dead) != 1 {
+		t.Errorf("%d dead letters, want 1", len(dead))
+	}
+}

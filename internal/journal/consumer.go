@@ -32,7 +32,9 @@ type ConsumerConfig struct {
 	AckWait  time.Duration   // the longest that Handle may take; 0: 30 s
 	Backoff  []time.Duration // delay before the second, third, … try; none: 250 ms, 1 s, 5 s, 15 s
 	MaxTries int             // tries before an event is given up; 0: 10
-	Log      zerolog.Logger
+	// Retry, where it is set, is asked at each failure for what then stands in for Backoff and MaxTries. It must not block.
+	Retry func() (backoff []time.Duration, maxTries int)
+	Log   zerolog.Logger
 }
 
 // consumerBatch is how many events are fetched at once, maxPending how many may be unacknowledged.
@@ -53,6 +55,15 @@ func (c ConsumerConfig) withDefaults() ConsumerConfig {
 	}
 	if c.MaxTries <= 0 {
 		c.MaxTries = 10
+	}
+	return c
+}
+
+// now is c with the retries as they are at the moment.
+func (c ConsumerConfig) now() ConsumerConfig {
+	if c.Retry != nil {
+		c.Backoff, c.MaxTries = c.Retry()
+		c = c.withDefaults()
 	}
 	return c
 }

@@ -33,8 +33,9 @@ func (w *consumption) work(ctx context.Context, t *task) {
 		w.answer(t.msg, ackDone)
 		return
 	}
+	retry := w.c.now()
 	final := fault.CodeOf(err) == fault.InvalidArgument || r.Malformed != ""
-	if final || tries >= w.c.MaxTries && !patient(err) {
+	if final || tries >= retry.MaxTries && !patient(err) {
 		buried := w.bury(ctx, t, err, tries)
 		if buried == nil {
 			w.c.Log.Error().Err(err).Str("subject", r.Subject).Uint64("sequence", r.Sequence).Int("tries", tries).
@@ -45,7 +46,7 @@ func (w *consumption) work(ctx context.Context, t *task) {
 		}
 		err = fmt.Errorf("%w; and its dead letter could not be written: %w", err, buried)
 	}
-	delay := w.c.delay(tries)
+	delay := retry.delay(tries)
 	w.c.Log.Warn().Err(err).Str("subject", r.Subject).Uint64("sequence", r.Sequence).Int("tries", tries).Dur("delay", delay).
 		Str("consumer", string(w.c.Durable)).Msg("an event could not be handled and is tried again")
 	w.order.fail(r, tries, time.Now().Add(delay))

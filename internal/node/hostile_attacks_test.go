@@ -56,10 +56,12 @@ var sound = map[string]string{
 	"webhook.list":   `{"limit":1,"cursor":""}`,
 	"webhook.delete": `{"webhook_id":"x"}`,
 
-	"config.get":     `{"key":"log.level"}`,
-	"config.list":    `{}`,
-	"config.set":     `{"key":"log.level","value":"info"}`,
-	"config.history": `{"key":"log.level"}`,
+	"config.get":      `{"key":"log.level"}`,
+	"config.list":     `{}`,
+	"config.set":      `{"key":"log.level","value":"info","by":"x","expected_revision":1}`,
+	"config.history":  `{"key":"log.level"}`,
+	"config.rollback": `{"key":"log.level","revision":1,"by":"x"}`,
+	"config.watch":    `{"after_revision":1}`,
 
 	"health.list": `{}`,
 

@@ -10,12 +10,10 @@ import (
 	"waybill/subjects"
 )
 
-// levels keeps the log levels live: the setting log.level where somebody set it, else the configuration's, and each
-// service's own.
+// levels keeps the log levels live: those of the settings, and the configuration's where they say inherit.
 type levels struct {
 	live   *configs.Live
 	static zerolog.Level
-	spoken atomic.Bool // somebody has set log.level: from then on the setting goes before the configuration
 	now    map[subjects.Service]*atomic.Int32
 	cancel func()
 }
@@ -28,9 +26,6 @@ func newLevels(live *configs.Live, static string) *levels {
 	}
 	l.apply()
 	l.cancel = live.OnChange(func(key string) {
-		if key == configs.LogLevel {
-			l.spoken.Store(true)
-		}
 		if strings.HasPrefix(key, configs.LogLevel) {
 			l.apply()
 		}
@@ -39,18 +34,12 @@ func newLevels(live *configs.Live, static string) *levels {
 }
 
 func (l *levels) apply() {
-	base := l.static
-	if l.spoken.Load() {
-		base, _ = zerolog.ParseLevel(l.live.String(configs.LogLevel))
-	}
-	for s, level := range l.now {
-		own := base
-		if s != "" {
-			if text := l.live.String(configs.LogLevelOf(s)); text != configs.LevelInherit {
-				own, _ = zerolog.ParseLevel(text)
-			}
+	for s, at := range l.now {
+		level := l.static
+		if text := l.live.LevelOf(s); text != configs.LevelInherit {
+			level, _ = zerolog.ParseLevel(text) // the setting was checked
 		}
-		level.Store(int32(own))
+		at.Store(int32(level))
 	}
 }
 

@@ -323,7 +323,7 @@ func (n *Node) durability(ctx context.Context) error {
 	if err := n.streams(ctx); err != nil {
 		return err
 	}
-	n.space = newSpace(c.Data, n.live, n.log)
+	n.space = newSpace(freeSpace(c.Data), n.live, n.log)
 	n.onStop("space", func(context.Context) error { n.space.stop(); return nil })
 	var err error
 	if n.opts.TuneMemory {

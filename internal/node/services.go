@@ -198,7 +198,7 @@ func (s *services) newServer(r room, register func(*rpc.Server)) (*rpc.Server, e
 	n := s.n
 	server, err := rpc.NewServer(r.front, r.service, rpc.Options{
 		Site: n.opts.Config.Site, Instance: n.instance, Version: n.opts.Version, Description: "Waybill " + string(r.service),
-		Barrier: n.barrier, MaxInFlight: func() int { return int(n.live.Int(configs.RPCMaxInFlight)) },
+		Barrier: n.barrier, MaxInFlight: func() int { return n.live.MaxInFlight(r.service) },
 		Log: n.levels.logger(n.opts.Log, r.service), Observe: s.observe,
 	})
 	if err != nil {
@@ -238,7 +238,12 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		}
 		return s.endpoints(r, handlers.NewJournals(store, n.sealFile(), n.models).Register)
 	case subjects.Config:
-		return s.endpoints(r, handlers.NewConfig(n.registry).Register)
+		settings := handlers.NewConfig(n.registry, n.live)
+		if err := s.endpoints(r, settings.Register); err != nil {
+			return err
+		}
+		n.onStop("watchers of the settings", func(context.Context) error { settings.Quit(); return nil }) // before its endpoints are drained
+		return nil
 	case subjects.Health:
 		return s.endpoints(r, handlers.NewHealth(n.registry, s.doctor).Register)
 	case subjects.Dead:
@@ -253,7 +258,9 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		s.lead(ctx, r, inventory)
 		return nil
 	case subjects.Payment:
-		gateway := sandbox.New(journal.OpenStream(r.nc, subjects.StreamSandbox, "").Over(r.link), sandbox.Options{Site: site, Sync: n.barrier.Sync, Now: n.opts.Clock})
+		gateway := sandbox.New(journal.OpenStream(r.nc, subjects.StreamSandbox, "").Over(r.link), sandbox.Options{
+			Site: site, Sync: n.barrier.Sync, Now: n.opts.Clock, Key: n.gatewayKey,
+		})
 		s.doctor.gateway = gateway
 		return s.endpoints(r, handlers.NewPayments(handlers.PaymentsDeps{
 			Journal: r.journal, Calls: r.calls, Gateway: gateway, Books: books{gateway}, Vault: keys, Barrier: n.barrier, Live: n.live,
@@ -293,7 +300,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 			channel = handlers.LogChannel{Log: log}
 		}
 		notifications := handlers.NewNotifications(handlers.NotificationsDeps{
-			Journal: r.journal, Lists: n.lists, Channel: channel, Site: site, Clock: clock, Log: log, Hook: hook,
+			Journal: r.journal, Lists: n.lists, Channel: channel, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook,
 		})
 		if err := s.endpoints(r, notifications.Register); err != nil {
 			return err
@@ -326,10 +333,8 @@ func (s *services) consume(r room, durable subjects.Durable, handle func(context
 		return err
 	}
 	c := consumer(n.opts.Config.Site, durable)
-	c.Handle, c.Workers, c.MaxTries, c.Log = handle, 8, 12, n.levels.logger(n.opts.Log, r.service)
-	if durable == subjects.DurableNotify {
-		c.Backoff = []time.Duration{n.live.Duration(configs.NotificationRetryInterval)}
-	}
+	c.Handle, c.Workers, c.Log = handle, 8, n.levels.logger(n.opts.Log, r.service)
+	c.Retry = func() ([]time.Duration, int) { return n.live.Retry(durable) }
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // of the start alone
 	defer cancel()
 	stop, err := j.Consume(ctx, c)
@@ -359,6 +364,12 @@ func (s *services) unbroken(lost func(error)) (j *journal.Journal, disconnect fu
 		return nil, nil, err
 	}
 	return j, disconnect, nil
+}
+
+// gatewayKey is what the payment gateway is entered with, as the setting has it at the moment.
+func (n *Node) gatewayKey() (string, error) {
+	key, err := n.live.Secret(configs.PaymentGatewayKey)
+	return key.Reveal(), err
 }
 
 // books shows the sandbox gateway's ledger as the contract has it.

@@ -13,18 +13,28 @@ import (
 // space watches the free space of the data directory's file system. Below the mark new orders are refused while those that
 // are there are finished; above it, with a little room against flapping, orders flow again.
 type space struct {
-	dir  string
-	live *configs.Live
-	log  zerolog.Logger
-	full atomic.Bool
-	quit chan struct{}
-	done chan struct{}
+	free   func() (int64, error) // bytes
+	live   *configs.Live
+	log    zerolog.Logger
+	full   atomic.Bool
+	moved  chan struct{} // holds one wish to look at once: the mark has been set anew
+	forget func()        // ends listening to the mark
+	quit   chan struct{}
+	done   chan struct{}
 }
 
 const spaceInterval = 2 * time.Second
 
-func newSpace(dir string, live *configs.Live, log zerolog.Logger) *space {
-	s := &space{dir: dir, live: live, log: log, quit: make(chan struct{}), done: make(chan struct{})}
+func newSpace(free func() (int64, error), live *configs.Live, log zerolog.Logger) *space {
+	s := &space{free: free, live: live, log: log, moved: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	s.forget = live.OnChange(func(key string) {
+		if key == configs.StorageLowSpace {
+			select {
+			case s.moved <- struct{}{}:
+			default:
+			}
+		}
+	})
 	s.look()
 	go s.run()
 	return s
@@ -33,6 +43,7 @@ func newSpace(dir string, live *configs.Live, log zerolog.Logger) *space {
 func (s *space) low() bool { return s.full.Load() }
 
 func (s *space) stop() {
+	s.forget()
 	close(s.quit)
 	<-s.done
 }
@@ -45,6 +56,8 @@ func (s *space) run() {
 		select {
 		case <-tick.C:
 			s.look()
+		case <-s.moved:
+			s.look()
 		case <-s.quit:
 			return
 		}
@@ -52,12 +65,12 @@ func (s *space) run() {
 }
 
 func (s *space) look() {
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.dir, &st); err != nil {
+	free, err := s.free()
+	if err != nil {
 		s.log.Warn().Err(err).Msg("the free space can't be read")
 		return
 	}
-	free, mark := int64(st.Bavail)*st.Bsize, s.live.Int(configs.StorageLowSpace)
+	mark := s.live.Int(configs.StorageLowSpace)
 	switch full := s.full.Load(); {
 	case !full && free < mark:
 		s.full.Store(true)
@@ -65,5 +78,14 @@ func (s *space) look() {
 	case full && free > mark+mark/8:
 		s.full.Store(false)
 		s.log.Info().Int64("free_bytes", free).Msg("there is space again: orders are taken")
+	}
+}
+
+// freeSpace reads how many bytes are free on the file system of a directory.
+func freeSpace(dir string) func() (int64, error) {
+	return func() (int64, error) {
+		var st unix.Statfs_t
+		err := unix.Statfs(dir, &st)
+		return int64(st.Bavail) * st.Bsize, err
 	}
 }

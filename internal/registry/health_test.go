@@ -200,7 +200,7 @@ func TestInProcessClient(t *testing.T) {
 	client := v3client.New(e.Server)
 	t.Cleanup(func() { _ = client.Close() })
 	a := open(t, "a", func(o *Options) { o.Client = client })
-	seen := a.Watch(t.Context())
+	seen := a.hears(t)
 	put(t, client, subjects.ConfigPrefix(site(t))+inFlight, "7")
 	next(t, seen, "the change")
 	a.Report(subjects.Order, passing)

@@ -1,9 +1,12 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -24,20 +27,15 @@ type SettingValue struct {
 	Type        string         `json:"type"`
 	Description string         `json:"description"`
 	Unit        string         `json:"unit,omitzero"`
-	SetBy       string         `json:"set_by,omitzero"` // empty while nobody has set it; ByOther for a plain client of etcd
-	SetAt       timestamp.Time `json:"set_at,omitzero"` // none where it is not known
+	Affects     string         `json:"affects"`
+	Min         jsontext.Value `json:"min,omitzero"` // inclusive; none for a setting without bounds
+	Max         jsontext.Value `json:"max,omitzero"`
+	Choices     []string       `json:"choices,omitzero"`
+	Revision    int64          `json:"revision,omitzero"` // etcd's, of what stands there; 0 where nothing does, or where it is not known
+	Problem     string         `json:"problem,omitzero"`  // what is wrong with what stands there
+	SetBy       string         `json:"set_by,omitzero"`   // empty while nobody has set it; as they called themselves; ByOther for a plain client of etcd
+	SetAt       timestamp.Time `json:"set_at,omitzero"`   // none where it is not known
 }
-
-// Revision is one of the values that a setting has had.
-type Revision struct {
-	Revision int64          `json:"revision"` // of etcd; it grows
-	Value    jsontext.Value `json:"value"`    // as it stood there: a plain client may have written a bad one, null if it was not even JSON
-	SetBy    string         `json:"set_by"`
-	SetAt    timestamp.Time `json:"set_at,omitzero"`
-}
-
-// maxHistory bounds how many revisions History returns.
-const maxHistory = 100
 
 // Get returns a setting as it stands in etcd now, or, while etcd is away, as it was last known.
 // Error: not_found for a key that is not declared.
@@ -64,7 +62,11 @@ func (r *Registry) List(ctx context.Context) ([]SettingValue, error) {
 func (r *Registry) valueOf(s configs.Setting) SettingValue {
 	e := r.settings.get(s.Key)
 	v := SettingValue{Key: s.Key, Value: e.value, Default: jsontext.Value(s.Default), Type: s.Type, Description: s.Description,
-		Unit: s.Unit, SetBy: e.by, SetAt: e.at}
+		Unit: s.Unit, Affects: s.Affects, Choices: s.Choices, Problem: e.problem, SetBy: e.by, SetAt: e.at}
+	v.Min, v.Max = s.Bounds()
+	if e.value != nil || e.problem != "" {
+		v.Revision = e.revision
+	}
 	if v.Value == nil {
 		v.Value = v.Default
 	}
@@ -81,12 +83,19 @@ func (r *Registry) refresh(ctx context.Context) {
 	}
 }
 
-// Set gives a setting a value, which is checked first; by says who does it. It has taken effect in this process when Set
-// returns, and in the site's others as soon as etcd has told them.
-//
-// Error: not_found for a key that is not declared; invalid_argument with field "value" for a bad value; aborted when
-// somebody else set it in the same moment; unavailable when etcd does not answer.
+// Set is SetIf whatever the setting's revision is.
 func (r *Registry) Set(ctx context.Context, key string, value []byte, by string) (SettingValue, error) {
+	return r.SetIf(ctx, key, value, by, 0)
+}
+
+// SetIf gives a setting a value, which is checked first; by says who does it. Unless expected is 0, it does so only while the
+// setting stands at that revision, or has the value already. It has taken effect in this process when SetIf returns, and in
+// the site's others as soon as etcd has told them.
+//
+// Error: not_found for a key that is not declared; invalid_argument with field "value" for a bad value; failed_precondition
+// for another revision, or a secret that is not there; aborted when somebody else set it in the same moment; unavailable
+// when etcd does not answer.
+func (r *Registry) SetIf(ctx context.Context, key string, value []byte, by string, expected int64) (SettingValue, error) {
 	s, ok := configs.Lookup(key)
 	if !ok {
 		return SettingValue{}, configs.UnknownSetting(key)
@@ -95,15 +104,9 @@ func (r *Registry) Set(ctx context.Context, key string, value []byte, by string)
 	if err != nil {
 		return SettingValue{}, err
 	}
-	a := audit{By: signature(by), At: timestamp.Of(r.now())}
-	note, err := json.Marshal(a)
-	if err != nil {
-		return SettingValue{}, fault.Wrap(err, fault.Internal, "the record of who set %s could not be written", key)
-	}
 	ctx, cancel := context.WithTimeout(ctx, callWait)
 	defer cancel()
-	configKey, auditKey := r.settings.config+key, r.settings.audits+key
-	got, err := r.client.Get(ctx, configKey)
+	got, err := r.client.Get(ctx, r.settings.config+key)
 	if err != nil {
 		return SettingValue{}, unavailable(err, key+" was not changed")
 	}
@@ -111,30 +114,59 @@ func (r *Registry) Set(ctx context.Context, key string, value []byte, by string)
 	if len(got.Kvs) > 0 {
 		revision = got.Kvs[0].ModRevision
 	}
+	if expected != 0 && revision != expected {
+		if revision != 0 && bytes.Equal(got.Kvs[0].Value, good) { // the answer to the first try was lost
+			r.refresh(ctx)
+			return r.valueOf(s), nil
+		}
+		return SettingValue{}, fault.New(fault.FailedPrecondition, "%s has changed since: it stands at revision %d, not %d", key, revision, expected).WithField("expected_revision")
+	}
+	return r.write(ctx, s, good, by, revision)
+}
+
+// write puts a good value into etcd, with who did it, if the setting still stands at a revision, 0 for not there. The caller
+// bounds ctx.
+func (r *Registry) write(ctx context.Context, s configs.Setting, good []byte, by string, revision int64) (SettingValue, error) {
+	if err := s.CheckSecret(good); err != nil {
+		return SettingValue{}, err
+	}
+	a := audit{By: signature(by), At: timestamp.Of(r.now())}
+	note, err := json.Marshal(a)
+	if err != nil {
+		return SettingValue{}, fault.Wrap(err, fault.Internal, "the record of who set %s could not be written", s.Key)
+	}
+	configKey, auditKey := r.settings.config+s.Key, r.settings.audits+s.Key
 	done, err := r.client.Txn(ctx).
 		If(clientv3.Compare(clientv3.ModRevision(configKey), "=", revision)).
 		Then(clientv3.OpPut(auditKey, string(note)), clientv3.OpPut(configKey, string(good))).
 		Commit()
 	switch {
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return SettingValue{}, fault.Wrap(err, fault.Unavailable, "etcd is out of space: %s was not changed; compact and defragment it, or raise its quota, and disarm its alarm", s.Key)
 	case err != nil:
-		return SettingValue{}, unavailable(err, key+" may have been changed or not")
+		return SettingValue{}, unavailable(err, s.Key+" may have been changed or not")
 	case !done.Succeeded:
-		return SettingValue{}, fault.New(fault.Aborted, "somebody else set %s in this moment: look at it and set it again", key)
+		return SettingValue{}, fault.New(fault.Aborted, "somebody else set %s in this moment: look at it and set it again", s.Key)
 	}
 	now := done.Header.Revision
 	r.settings.events([]*mvccpb.KeyValue{
 		{Key: []byte(auditKey), Value: note, ModRevision: now},
 		{Key: []byte(configKey), Value: good, ModRevision: now},
 	}, nil, now, false)
-	r.log.Info().Str("setting", key).RawJSON("value", good).Str("by", a.By).Msg("setting changed")
+	r.log.Info().Str("setting", s.Key).RawJSON("value", good).Str("by", a.By).Msg("setting changed")
 	v := r.valueOf(s)
-	v.Value, v.SetBy, v.SetAt = good, a.By, a.At // even where the next change has overtaken this one already
+	v.Value, v.SetBy, v.SetAt, v.Revision, v.Problem = good, a.By, a.At, now, "" // even where the next change has overtaken this one already
 	return v, nil
 }
 
-// signature makes any text fit to be kept as the name of who set something.
+// signature makes any text fit to be kept, and shown on a terminal, as the name of who set something.
 func signature(by string) string {
-	by = strings.ToValidUTF8(by, "?")
+	by = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(by, "?")))
 	if by == "" {
 		return "unknown"
 	}
@@ -142,96 +174,4 @@ func signature(by string) string {
 		return string(runes[:100])
 	}
 	return by
-}
-
-// History returns the values that a setting has had, newest first, at most 100, as far back as etcd keeps them. What a
-// plain client wrote before another one deleted the key is not found again.
-// Error: not_found for a key that is not declared; unavailable when etcd does not answer.
-func (r *Registry) History(ctx context.Context, key string) ([]Revision, error) {
-	if _, ok := configs.Lookup(key); !ok {
-		return nil, configs.UnknownSetting(key)
-	}
-	ctx, cancel := context.WithTimeout(ctx, callWait)
-	defer cancel()
-	revisions := []Revision{}
-	for at := int64(0); len(revisions) < maxHistory; { // 0 is now
-		value, note, err := r.valueAt(ctx, key, at)
-		switch {
-		case errors.Is(err, rpctypes.ErrCompacted):
-			return revisions, nil
-		case err != nil:
-			return nil, unavailable(err, "the history of "+key+" can't be read")
-		case value != nil:
-			rev := Revision{Revision: value.ModRevision, Value: jsontext.Value(value.Value), SetBy: ByOther}
-			if !rev.Value.IsValid() {
-				rev.Value = jsontext.Value("null")
-			}
-			if note != nil && note.ModRevision == value.ModRevision {
-				a := readAudit(note.Value)
-				rev.SetBy, rev.SetAt = a.By, a.At
-			}
-			revisions = append(revisions, rev)
-			at = value.ModRevision - 1
-		case note != nil: // deleted here; the program last set it at the revision of its note
-			at = note.ModRevision
-		default:
-			return revisions, nil
-		}
-		if at == 0 {
-			return revisions, nil
-		}
-	}
-	return revisions, nil
-}
-
-// valueAt reads a setting and its audit as they stood at a revision, 0 for now; nil for what was not there.
-func (r *Registry) valueAt(ctx context.Context, key string, revision int64) (value, note *mvccpb.KeyValue, err error) {
-	got, err := r.client.Txn(ctx).Then(
-		clientv3.OpGet(r.settings.config+key, clientv3.WithRev(revision)),
-		clientv3.OpGet(r.settings.audits+key, clientv3.WithRev(revision)),
-	).Commit()
-	if err != nil {
-		return nil, nil, err
-	}
-	first := func(i int) *mvccpb.KeyValue {
-		if kvs := got.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
-			return kvs[0]
-		}
-		return nil
-	}
-	return first(0), first(1), nil
-}
-
-// Watch returns a channel of the keys of settings that change from now on. Changes that come faster than they are
-// received are joined: each changed key comes at least once after its last change. It is closed when ctx ends.
-func (r *Registry) Watch(ctx context.Context) <-chan string {
-	changed := make(chan string)
-	kick := make(chan struct{}, 1)
-	q := &keyQueue{}
-	cancel := r.live.OnChange(func(key string) {
-		q.add(key)
-		select {
-		case kick <- struct{}{}:
-		default:
-		}
-	})
-	go func() {
-		defer close(changed)
-		defer cancel()
-		for {
-			for key, ok := q.next(); ok; key, ok = q.next() {
-				select {
-				case changed <- key:
-				case <-ctx.Done():
-					return
-				}
-			}
-			select {
-			case <-kick:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
-	return changed
 }

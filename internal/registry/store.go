@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"waybill/configs"
+	"waybill/internal/fault"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
 )
@@ -36,8 +38,10 @@ type entry struct {
 	value    jsontext.Value // the last good value; nil where the default holds
 	by       string
 	at       timestamp.Time
-	revision int64 // etcd's revision of the last change that was looked at, also of a bad value or a deletion
-	auditAt  int64 // revision of the audit below
+	revision int64  // etcd's revision of the last change that was looked at, also of a bad value or a deletion
+	since    int64  // etcd's revision of the change that made the setting what it is; 0 where none is known
+	problem  string // why what stands in etcd was not taken; empty where it was
+	auditAt  int64  // revision of the audit below
 	audit    audit
 }
 
@@ -53,12 +57,14 @@ type settingStore struct {
 	applying sync.Mutex // one change at a time goes through to Live and to disk; held while listeners run
 	mu       sync.Mutex // guards what follows
 	entries  map[string]*entry
-	seen     int64 // the highest revision of etcd up to which everything has been looked at
+	seen     int64         // the highest revision of etcd up to which everything has been looked at
+	changed  chan struct{} // closed, and replaced, when a setting has changed
+	unsaved  bool          // the file does not hold the latest; guarded by applying
 }
 
 func newSettingStore(site subjects.Site, live *configs.Live, file string, log zerolog.Logger) *settingStore {
 	s := &settingStore{config: subjects.ConfigPrefix(site), audits: auditPrefix(site), live: live, file: file, log: log,
-		entries: make(map[string]*entry)}
+		entries: make(map[string]*entry), changed: make(chan struct{})}
 	for _, d := range configs.Settings() {
 		s.entries[d.Key] = &entry{}
 	}
@@ -75,7 +81,7 @@ func (s *settingStore) snapshot(kvs []*mvccpb.KeyValue, revision, before int64) 
 		s.log.Warn().Int64("revision", revision).Int64("before", before).Msg("etcd has forgotten its past; taking its settings from scratch")
 		s.seen = 0
 		for _, e := range s.entries {
-			e.revision, e.auditAt = 0, 0
+			e.revision, e.since, e.auditAt = 0, 0, 0
 		}
 	}
 	present := make(map[string]bool, len(kvs))
@@ -84,8 +90,8 @@ func (s *settingStore) snapshot(kvs []*mvccpb.KeyValue, revision, before int64) 
 		present[strings.TrimPrefix(string(kv.Key), s.config)] = true
 	}
 	for key, e := range s.entries {
-		if !present[key] && e.revision <= revision && e.value != nil {
-			*e = entry{revision: revision}
+		if !present[key] && e.revision <= revision && (e.value != nil || e.problem != "") {
+			*e = entry{revision: revision, since: revision}
 			changed = append(changed, key)
 		}
 	}
@@ -104,7 +110,7 @@ func (s *settingStore) events(puts []*mvccpb.KeyValue, deletes []*mvccpb.KeyValu
 	for _, kv := range deletes {
 		key, ok := strings.CutPrefix(string(kv.Key), s.config)
 		if e := s.entries[key]; ok && e != nil && kv.ModRevision > e.revision {
-			*e = entry{revision: kv.ModRevision}
+			*e = entry{revision: kv.ModRevision, since: kv.ModRevision}
 			changed = append(changed, key)
 			s.log.Info().Str("setting", key).Msg("setting deleted in etcd; its default holds again")
 		}
@@ -156,10 +162,11 @@ func (s *settingStore) takeValue(key string, kv *mvccpb.KeyValue, asOf int64) (c
 	good, err := setting.Check(kv.Value)
 	if err != nil {
 		s.ignored.Add(1)
+		e.problem = "etcd holds a bad value, which is ignored: " + fault.From(err).Message
 		s.log.Warn().Err(err).Str("setting", key).Msg("ignoring a bad value in etcd; the last good one stays")
 		return false
 	}
-	e.value, e.by, e.at = good, ByOther, timestamp.Time{}
+	e.value, e.by, e.at, e.since, e.problem = good, ByOther, timestamp.Time{}, kv.ModRevision, ""
 	if e.auditAt == kv.ModRevision {
 		e.by, e.at = e.audit.By, e.audit.At
 	}
@@ -174,9 +181,10 @@ func readAudit(text []byte) audit {
 	return a
 }
 
-// publish brings the given settings to Live and everything to disk. The caller holds applying, but not mu.
+// publish brings the given settings to Live, tells those who wait, and brings everything to disk. The caller holds applying,
+// but not mu.
 func (s *settingStore) publish(changed []string) {
-	if len(changed) == 0 {
+	if len(changed) == 0 && !s.unsaved {
 		return
 	}
 	for _, key := range changed {
@@ -191,7 +199,28 @@ func (s *settingStore) publish(changed []string) {
 			s.log.Error().Err(err).Str("setting", key).Msg("a setting could not take effect")
 		}
 	}
+	if len(changed) > 0 {
+		s.mu.Lock()
+		close(s.changed)
+		s.changed = make(chan struct{})
+		s.mu.Unlock()
+	}
 	s.save()
+}
+
+// after returns, sorted, the keys of the settings that changed after a revision of etcd, the revision of the last change that
+// is known, and a channel that is closed at the next.
+func (s *settingStore) after(revision int64) (keys []string, last int64, changed <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, e := range s.entries {
+		if e.since > revision {
+			keys = append(keys, key)
+		}
+		last = max(last, e.since)
+	}
+	slices.Sort(keys)
+	return keys, last, s.changed
 }
 
 // get returns a copy of what is known of a declared setting.
@@ -263,6 +292,7 @@ func (s *settingStore) save() {
 	if err == nil {
 		err = writeDurably(s.file, text)
 	}
+	s.unsaved = err != nil // the next read of etcd tries again
 	if err != nil {
 		s.log.Warn().Err(err).Str("file", s.file).Msg("the last known settings can't be kept on disk; a start without etcd would miss the latest")
 	}

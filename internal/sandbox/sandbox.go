@@ -6,6 +6,7 @@ package sandbox
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"waybill/internal/fault"
@@ -28,7 +29,13 @@ type Options struct {
 	Site subjects.Site
 	Sync func(ctx context.Context) error // makes durable what the books have acknowledged; nil: fast, nothing is waited for
 	Now  func() time.Time                // nil: time.Now
+	// Key is asked at each call for the key that the gateway is entered with; empty, or nil, for none. An error, or a key that does
+	// not begin with KeyPrefix, is a door that stays shut: nothing was asked then.
+	Key func() (string, error)
 }
+
+// KeyPrefix begins every key that the sandbox takes, so that a key that moves money is noticed in the wrong place.
+const KeyPrefix = "test_"
 
 // The tokens that the sandbox knows. It declines any other with the code unknown_token.
 const (
@@ -67,6 +74,7 @@ type Gateway struct {
 	site  subjects.Site
 	sync  func(ctx context.Context) error
 	now   func() time.Time
+	key   func() (string, error)
 }
 
 var _ paygate.Gateway = (*Gateway)(nil)
@@ -79,7 +87,21 @@ func New(books Books, o Options) *Gateway {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Gateway{books: books, site: o.Site, sync: o.Sync, now: o.Now}
+	if o.Key == nil {
+		o.Key = func() (string, error) { return "", nil }
+	}
+	return &Gateway{books: books, site: o.Site, sync: o.Sync, now: o.Now, key: o.Key}
+}
+
+// enter shows the key. Errors: unavailable.
+func (g *Gateway) enter() error {
+	switch key, err := g.key(); {
+	case err != nil:
+		return fault.Wrap(err, fault.Unavailable, "the key of the payment gateway can't be read: look at the setting payment.gateway_key")
+	case key != "" && !strings.HasPrefix(key, KeyPrefix):
+		return fault.New(fault.Unavailable, "the sandbox gateway does not take this key: one that it takes begins with %s", KeyPrefix)
+	}
+	return nil
 }
 
 // Name is "sandbox".
@@ -89,6 +111,9 @@ func (g *Gateway) Name() string { return "sandbox" }
 // except that a required action counts as taken when the request says so or another token comes.
 // Errors: unavailable and deadline_exceeded, after which only Query knows.
 func (g *Gateway) Authorize(ctx context.Context, r paygate.AuthorizeRequest) (paygate.AuthorizeResult, error) {
+	if err := g.enter(); err != nil {
+		return paygate.AuthorizeResult{}, err
+	}
 	if r.Token == TokenUnavailable {
 		return paygate.AuthorizeResult{}, fault.New(fault.Unavailable, "the sandbox gateway is away, as the test token asks for")
 	}
@@ -116,20 +141,25 @@ func (g *Gateway) Authorize(ctx context.Context, r paygate.AuthorizeRequest) (pa
 
 // Capture takes a part of what is authorized, once per capture id.
 func (g *Gateway) Capture(ctx context.Context, p id.Payment, c id.Capture, amount money.Money) (paygate.Result, error) {
-	return g.result(g.apply(ctx, p, capture(p, c, amount)))
+	return g.change(ctx, p, capture(p, c, amount))
 }
 
 // Void gives back what is authorized and not captured. A payment that the books don't know is void from then on.
 func (g *Gateway) Void(ctx context.Context, p id.Payment) (paygate.Result, error) {
-	return g.result(g.apply(ctx, p, void(p)))
+	return g.change(ctx, p, void(p))
 }
 
 // Refund gives back a part of what is captured, once per refund id.
 func (g *Gateway) Refund(ctx context.Context, p id.Payment, r id.Refund, amount money.Money) (paygate.Result, error) {
-	return g.result(g.apply(ctx, p, refund(p, r, amount)))
+	return g.change(ctx, p, refund(p, r, amount))
 }
 
-func (g *Gateway) result(a answer, _ bool, err error) (paygate.Result, error) {
+// change puts a change of an authorization into the books.
+func (g *Gateway) change(ctx context.Context, p id.Payment, op operation) (paygate.Result, error) {
+	if err := g.enter(); err != nil {
+		return paygate.Result{}, err
+	}
+	a, _, err := g.apply(ctx, p, op)
 	if err != nil {
 		return paygate.Result{}, err
 	}
@@ -138,6 +168,9 @@ func (g *Gateway) result(a answer, _ bool, err error) (paygate.Result, error) {
 
 // Query tells what the books have of the payment; what it tells is durable.
 func (g *Gateway) Query(ctx context.Context, p id.Payment) (paygate.Status, error) {
+	if err := g.enter(); err != nil {
+		return paygate.Status{}, err
+	}
 	a, _, ok, err := g.load(ctx, p)
 	if err != nil || !ok || !a.known() {
 		return paygate.Status{}, err

@@ -377,3 +377,37 @@ func TestSyncFails(t *testing.T) {
 	_, err = b.Void(t.Context(), "a.b")
 	codeIs(t, err, fault.InvalidArgument)
 }
+
+// TestKey: every call shows the key, and with one that is not taken nothing comes into the books.
+func TestKey(t *testing.T) {
+	b := newBench(t)
+	key, broken := "test_1", error(nil)
+	b.key = func() (string, error) { return key, broken }
+	ctx, p := t.Context(), id.Payment("p-1")
+	b.authorized(p, eur(500), TokenOK, paygate.AuthorizeResult{Outcome: paygate.OutcomeApproved})
+	calls := map[string]func() error{
+		"authorize": func() error {
+			_, err := b.Authorize(ctx, paygate.AuthorizeRequest{PaymentID: "p-2", Amount: eur(500), Token: TokenOK})
+			return err
+		},
+		"capture": func() error { _, err := b.Capture(ctx, p, "c-1", eur(500)); return err },
+		"void":    func() error { _, err := b.Void(ctx, p); return err },
+		"refund":  func() error { _, err := b.Refund(ctx, p, "r-1", eur(500)); return err },
+		"query":   func() error { _, err := b.Query(ctx, p); return err },
+	}
+	for _, door := range []struct {
+		key    string
+		broken error
+	}{{"live_1", nil}, {"", fault.New(fault.FailedPrecondition, "no file")}} {
+		key, broken = door.key, door.broken
+		for name, call := range calls {
+			if err := call(); fault.CodeOf(err) != fault.Unavailable {
+				t.Errorf("%s with %+v: %v", name, door, err)
+			}
+		}
+	}
+	key, broken = "", nil
+	if entries, _, err := b.Ledger(ctx, "", 10); err != nil || len(entries) != 1 {
+		t.Errorf("the books have %d entries, want the one with a good key; %v", len(entries), err)
+	}
+}
