@@ -13,6 +13,7 @@ import (
 
 	"waybill/configs"
 	"waybill/internal/fault"
+	"waybill/internal/guard"
 	"waybill/internal/id"
 	"waybill/internal/journal"
 	"waybill/internal/order"
@@ -130,7 +131,7 @@ func (o *Orders) place(ctx context.Context, r *subjects.PlaceRequest) (*subjects
 func (o *Orders) placeOnce(ctx context.Context, r *subjects.PlaceRequest, hash string, end func()) (h held[order.State], info *subjects.PaymentInfo, placed bool, err error) {
 	defer end()
 	h, err = o.orders.load(ctx, string(r.OrderID))
-	if err != nil || h.exists() {
+	if err != nil || h.exists() && !guard.Off(guard.Idempotency) {
 		return h, nil, false, err
 	}
 	if o.lowSpace() {

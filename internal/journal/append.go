@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/internal/fault"
+	"waybill/internal/guard"
 	"waybill/internal/id"
 	"waybill/internal/scope"
 	"waybill/internal/timestamp"
@@ -113,6 +114,8 @@ func (j *Journal) message(ctx context.Context, e Entry) (*nats.Msg, Record, erro
 	h.set(subjects.HeaderTraceparent, r.Traceparent)
 	h.set(jetstream.ExpectedStreamHeader, subjects.StreamJournal)
 	switch {
+	case e.Fence != nil && guard.Off(guard.Fence), e.Fence == nil && guard.Off(guard.CAS):
+		// The store takes it whatever was there before.
 	case e.Fence != nil:
 		h.set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(e.Fence.Sequence, 10))
 		h.set(jetstream.ExpectedLastSubjSeqSubjHeader, e.Fence.Subject)
