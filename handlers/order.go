@@ -13,6 +13,7 @@ import (
 
 	"waybill/configs"
 	"waybill/internal/fault"
+	"waybill/internal/guard"
 	"waybill/internal/id"
 	"waybill/internal/journal"
 	"waybill/internal/order"
@@ -135,10 +136,12 @@ func (o *Orders) placeOnce(ctx context.Context, r *subjects.PlaceRequest, hash s
 	h, err = o.placeNew(ctx, r, hash)
 	if err != nil {
 		stored, failed := o.orders.load(ctx, string(r.OrderID))
-		if failed != nil || stored.exists() {
+		if failed != nil || stored.exists() && !guard.Off(guard.Idempotency) {
 			return stored, nil, false, failed // what is stored counts, whatever the request would come to now
 		}
-		return h, nil, false, err
+		if h = stored; !h.exists() {
+			return h, nil, false, err
+		}
 	}
 	h, info, err = o.advance(ctx, h, false, func(ctx context.Context) (*subjects.PaymentInfo, error) {
 		return call(ctx, o.calls, o.hook, subjects.PaymentAuthorize, &subjects.AuthorizeRequest{

@@ -10,6 +10,7 @@ import (
 
 	"waybill/configs"
 	"waybill/internal/fault"
+	"waybill/internal/guard"
 	"waybill/internal/id"
 	"waybill/internal/journal"
 	"waybill/internal/paygate"
@@ -126,7 +127,7 @@ func (p *Payments) authorize(ctx context.Context, r *subjects.AuthorizeRequest) 
 	if err != nil {
 		return nil, err
 	}
-	if h.state.Status != payment.StatusCreated {
+	if h.state.Status != payment.StatusCreated && !guard.Off(guard.Idempotency) {
 		return p.info(work, h)
 	}
 	h, err = p.payments.step(work, string(r.PaymentID), h, payment.Process{DueAt: p.due(), At: p.clock.now()})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"waybill/internal/fault"
+	"waybill/internal/guard"
 	"waybill/internal/id"
 	"waybill/internal/inventory"
 	"waybill/internal/journal"
@@ -143,6 +144,9 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 	}
 	if late, ok := t.lately.get(reservation); ok {
 		stored = late
+	}
+	if guard.Off(guard.Idempotency) {
+		stored.ended = nil
 	}
 	e, err := t.book.Decide(c, stored.ended)
 	if err != nil || e == nil {

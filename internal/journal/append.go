@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/internal/fault"
+	"waybill/internal/guard"
 	"waybill/internal/id"
 	"waybill/internal/lean"
 	"waybill/internal/scope"
@@ -125,6 +126,8 @@ func (j *Journal) message(ctx context.Context, e Entry) (*outgoing, Record, erro
 	h.Set(subjects.HeaderTraceparent, r.Traceparent)
 	h.Set(jetstream.ExpectedStreamHeader, subjects.StreamJournal)
 	switch {
+	case e.Fence != nil && guard.Off(guard.Fence), e.Fence == nil && guard.Off(guard.CAS):
+		// The store takes it whatever was there before.
 	case e.Fence != nil:
 		h.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(e.Fence.Sequence, 10))
 		h.Set(jetstream.ExpectedLastSubjSeqSubjHeader, e.Fence.Subject)

@@ -37,9 +37,10 @@ type Options struct {
 	Log     zerolog.Logger
 
 	// Clock tells the time to the domain; nil is time.Now. Hook is called after each append, inner call, gateway call and
-	// reply. Both are for tests.
+	// reply. Sync makes the own store durable in place of the system's call; one goroutine calls it. All three are for tests.
 	Clock func() time.Time
 	Hook  func(point string)
+	Sync  func() error
 	// Channel is how customers are reached; nil is the log.
 	Channel handlers.Channel
 	// TuneMemory has the node set the collector of its process, for a process that runs nothing else.
@@ -301,7 +302,7 @@ func (n *Node) durability(ctx context.Context) error {
 	c := n.opts.Config
 	strict := c.Durability == configs.Strict
 	if n.store.own != nil { // before the first write: the system tells of a failed one only those who had the file system open
-		b, err := embedded.NewBarrier(filepath.Join(c.Data, "nats"), strict)
+		b, err := n.ownBarrier(strict)
 		if err != nil {
 			return err
 		}
@@ -331,6 +332,14 @@ func (n *Node) durability(ctx context.Context) error {
 	}
 	n.hashKey, err = hkdf.Key(sha256.New, n.store.master[:], nil, "waybill request hashes "+string(c.Site), 32)
 	return err
+}
+
+// ownBarrier is the barrier of the store that this process holds.
+func (n *Node) ownBarrier(strict bool) (*embedded.Barrier, error) {
+	if strict && n.opts.Sync != nil {
+		return embedded.NewBarrierWith(n.opts.Sync), nil
+	}
+	return embedded.NewBarrier(filepath.Join(n.opts.Config.Data, "nats"), strict)
 }
 
 // readModels opens the view and begins to follow the journal.

@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -25,6 +26,10 @@ import (
 func TestMain(m *testing.M) {
 	if child, code := beChild(); child {
 		os.Exit(code)
+	}
+	if err := switchOff(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
 	}
 	goleak.VerifyTestMain(m, lasting...)
 }

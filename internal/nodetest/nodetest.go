@@ -38,6 +38,9 @@ func WithHook(f func(point string)) Option { return func(o *node.Options) { o.Ho
 // WithClock has the domain tell the time by f.
 func WithClock(f func() time.Time) Option { return func(o *node.Options) { o.Clock = f } }
 
+// WithSync has f make the node's store durable, in place of the system.
+func WithSync(f func() error) Option { return func(o *node.Options) { o.Sync = f } }
+
 // WithConfig changes the configuration.
 func WithConfig(f func(*configs.Config)) Option { return func(o *node.Options) { f(&o.Config) } }
 
