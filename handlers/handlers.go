@@ -124,13 +124,22 @@ func (m *machine[S, C, E]) step(ctx context.Context, key string, h held[S], comm
 
 // command loads, decides and appends until no other writer comes between.
 func (m *machine[S, C, E]) command(ctx context.Context, key string, command func(held[S]) C) (held[S], error) {
+	h, err := m.load(ctx, key)
+	if err != nil {
+		return h, err
+	}
+	return m.from(ctx, key, h, command)
+}
+
+// from is command for who holds the aggregate already, or expects it to be new, the zero held: it is loaded only where another
+// writer was first.
+func (m *machine[S, C, E]) from(ctx context.Context, key string, h held[S], command func(held[S]) C) (held[S], error) {
 	for range maxRaces {
-		h, err := m.load(ctx, key)
-		if err != nil {
-			return h, err
-		}
-		h, err = m.step(ctx, key, h, command(h))
+		next, err := m.step(ctx, key, h, command(h))
 		if !errors.Is(err, journal.ErrConflict) {
+			return next, err
+		}
+		if h, err = m.load(ctx, key); err != nil {
 			return h, err
 		}
 	}
