@@ -124,26 +124,26 @@ func (m *machine[S, C, E]) step(ctx context.Context, key string, h held[S], comm
 
 // command loads, decides and appends until no other writer comes between.
 func (m *machine[S, C, E]) command(ctx context.Context, key string, command func(held[S]) C) (held[S], error) {
+	h, err := m.load(ctx, key)
+	if err != nil {
+		return h, err
+	}
+	return m.from(ctx, key, h, command)
+}
+
+// from is command for who holds the aggregate already, or expects it to be new, the zero held: it is loaded only where another
+// writer was first.
+func (m *machine[S, C, E]) from(ctx context.Context, key string, h held[S], command func(held[S]) C) (held[S], error) {
 	for range maxRaces {
-		h, err := m.load(ctx, key)
-		if err != nil {
-			return h, err
-		}
-		h, err = m.step(ctx, key, h, command(h))
+		next, err := m.step(ctx, key, h, command(h))
 		if !errors.Is(err, journal.ErrConflict) {
+			return next, err
+		}
+		if h, err = m.load(ctx, key); err != nil {
 			return h, err
 		}
 	}
 	return held[S]{}, fault.New(fault.Aborted, "%s %s is changed by too many at once; try again", m.kind, key)
-}
-
-// create is command for an aggregate that is new but for the rare repeat: it appends without a look before.
-func (m *machine[S, C, E]) create(ctx context.Context, key string, c C) (held[S], error) {
-	h, err := m.step(ctx, key, held[S]{}, c)
-	if !errors.Is(err, journal.ErrConflict) {
-		return h, err
-	}
-	return m.command(ctx, key, func(held[S]) C { return c })
 }
 
 // answerIn leaves time to answer: it returns a context that ends a little before ctx does, so that a handler which waits for

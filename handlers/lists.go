@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"waybill/internal/fault"
@@ -46,18 +47,34 @@ func (l *Lists) fresh(ctx context.Context) (*view.View, error) {
 }
 
 // Project applies a batch of the journal to the read models. It is idempotent by sequence: the view keeps its position in the
-// same transaction as its rows.
-func Project(ctx context.Context, v *view.View, batch []journal.Record) error {
-	events := make([]view.Event, 0, len(batch))
-	for _, r := range batch {
-		name, err := subjects.ParseEvent(r.Subject)
+// same transaction as its rows. Of each aggregate the last state in the batch counts, and no other is read. An event that can't
+// be read changes no row; unreadable is told of it.
+func Project(ctx context.Context, v *view.View, batch []journal.Message, unreadable func(error)) error {
+	at, _, err := v.Position(ctx)
+	if err != nil {
+		return err
+	}
+	events := make([]view.Event, len(batch))
+	known := make(map[string]bool, len(batch)) // the subjects whose last state is found
+	for i, m := range slices.Backward(batch) {
+		if m.Sequence <= at {
+			events = events[i+1:]
+			break
+		}
+		name, err := subjects.ParseEvent(m.Subject)
 		if err != nil {
 			return err
 		}
-		_, event := r.Event()
-		events = append(events, view.Event{
-			Sequence: r.Sequence, Kind: name.Kind, ID: name.ID, Event: event, EventID: r.ID, Time: r.Time, State: r.State,
-		})
+		e := view.Event{Sequence: m.Sequence, Kind: name.Kind, ID: name.ID, EventID: m.ID()}
+		if view.Shows(name.Kind) && !known[m.Subject] {
+			if e.State, err = m.State(); err != nil {
+				unreadable(err)
+				e.Kind = "" // it moves the position alone
+			} else {
+				known[m.Subject] = true
+			}
+		}
+		events[i] = e
 	}
 	return v.Apply(ctx, events)
 }

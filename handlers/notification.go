@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -150,11 +152,12 @@ func (n *Notifications) Register(s *rpc.Server) {
 	rpc.Handle(s, subjects.Redrive(subjects.Notification), redrive(n.journal, subjects.DurableNotify, n.notifyAgain))
 }
 
-// tells names the events that a customer is told of.
-var tells = map[subjects.Kind]map[string]bool{
-	subjects.KindOrder: {string(order.TypeConfirmed): true, string(order.TypeRejected): true, string(order.TypeNeedsAction): true,
-		string(order.TypeCancelled): true, string(order.TypeExpired): true},
-	subjects.KindShipment: {string(shipment.TypeDispatched): true, string(shipment.TypeReady): true, string(shipment.TypeDelivered): true},
+// NotifyTypes are the events that a customer is told of.
+var NotifyTypes = []string{
+	subjects.TypeOf(subjects.KindOrder, string(order.TypeConfirmed)), subjects.TypeOf(subjects.KindOrder, string(order.TypeRejected)),
+	subjects.TypeOf(subjects.KindOrder, string(order.TypeNeedsAction)), subjects.TypeOf(subjects.KindOrder, string(order.TypeCancelled)),
+	subjects.TypeOf(subjects.KindOrder, string(order.TypeExpired)), subjects.TypeOf(subjects.KindShipment, string(shipment.TypeDispatched)),
+	subjects.TypeOf(subjects.KindShipment, string(shipment.TypeReady)), subjects.TypeOf(subjects.KindShipment, string(shipment.TypeDelivered)),
 }
 
 // Notify is the consumer of order and shipment events. It is acknowledged once the journal says that the message was
@@ -170,29 +173,24 @@ func (n *Notifications) notifyAgain(ctx context.Context, r journal.Record) error
 }
 
 func (n *Notifications) notify(ctx context.Context, r journal.Record, again bool) error {
-	kind, event := r.Event()
-	if !tells[kind][event] {
+	if !slices.Contains(NotifyTypes, r.Type) {
 		return nil
 	}
+	kind, event := r.Event()
 	var about struct {
 		OrderID id.Order `json:"order_id"`
 	}
 	if err := decodeState(r, &about); err != nil {
 		return err
 	}
-	m := Message{OrderID: about.OrderID, Event: string(kind) + "." + event}
-	var err error
-	if m.ID, err = n.idOf(ctx, r, event); err != nil {
-		return err
+	m := Message{ID: id.NotificationOf(r.CeSubject, event), OrderID: about.OrderID, Event: string(kind) + "." + event}
+	// Nearly always it is told for the first time, which the append finds out by itself.
+	h, err := n.messages.step(ctx, string(m.ID), held[notice]{}, n.becomes(m, "queued", nil)(held[notice]{}))
+	if errors.Is(err, journal.ErrConflict) {
+		h, err = n.known(ctx, r, m, again)
 	}
-	h, err := n.messages.load(ctx, string(m.ID))
 	if err != nil {
 		return err
-	}
-	if !h.exists() || again && h.state.Status == "dead" {
-		if h, err = n.messages.command(ctx, string(m.ID), n.becomes(m, "queued", nil)); err != nil {
-			return err
-		}
 	}
 	switch h.state.Status {
 	case "delivered":
@@ -200,22 +198,29 @@ func (n *Notifications) notify(ctx context.Context, r journal.Record, again bool
 	case "dead": // its dead letter may not have been written, or its acknowledgement was lost
 		return givenUp(fault.New(fault.Unavailable, "%s", h.state.Error), h.state)
 	}
-	_, err = n.send(ctx, h.state)
+	_, err = n.send(ctx, h)
 	return err
 }
 
-// idOf is the id of the notification of an event. What happens for the first time is told under a name that can be guessed; what
-// has happened to the same aggregate before, such as a second dispatch, has the event's sequence in it.
-func (n *Notifications) idOf(ctx context.Context, r journal.Record, event string) (id.Notification, error) {
-	first := id.NotificationOf(r.CeSubject, event)
-	told, err := n.journal.History(ctx, subjects.Event(n.messages.site, subjects.KindNotification, first))
+// known is the notification of an event where the name of the first one is taken: by itself, or because the same has happened
+// to the same aggregate before, such as a first dispatch; then it has the event's sequence in its name.
+func (n *Notifications) known(ctx context.Context, r journal.Record, m Message, again bool) (held[notice], error) {
+	told, err := n.journal.History(ctx, subjects.Event(n.messages.site, subjects.KindNotification, m.ID))
 	if err != nil {
-		return "", err
+		return held[notice]{}, err
 	}
 	if len(told) > 0 && told[0].Causation != r.ID {
-		return id.NotificationAgain(r.CeSubject, event, r.Sequence), nil
+		_, event := r.Event()
+		m.ID = id.NotificationAgain(r.CeSubject, event, r.Sequence)
 	}
-	return first, nil
+	h, err := n.messages.load(ctx, string(m.ID))
+	if err != nil {
+		return h, err
+	}
+	if !h.exists() || again && h.state.Status == "dead" {
+		return n.messages.from(ctx, string(m.ID), h, n.becomes(m, "queued", nil))
+	}
+	return h, nil
 }
 
 // givenUp is the error that sends an event to the dead letters at once.
@@ -224,20 +229,20 @@ func givenUp(why error, s notice) error {
 }
 
 // send asks the channel, and records what came of it.
-func (n *Notifications) send(ctx context.Context, s notice) (held[notice], error) {
-	m := Message{s.NotificationID, s.OrderID, s.Event}
+func (n *Notifications) send(ctx context.Context, h held[notice]) (held[notice], error) {
+	m := Message{h.state.NotificationID, h.state.OrderID, h.state.Event}
 	failed := n.channel.Send(ctx, m)
 	if failed == nil {
-		return n.messages.command(ctx, string(m.ID), n.becomes(m, "delivered", nil))
+		return n.messages.from(ctx, string(m.ID), h, n.becomes(m, "delivered", nil))
 	}
-	if _, most := n.live.Retry(subjects.DurableNotify); s.Tries+1 >= most {
-		h, err := n.messages.command(ctx, string(m.ID), n.becomes(m, "dead", failed))
+	if _, most := n.live.Retry(subjects.DurableNotify); h.state.Tries+1 >= most {
+		h, err := n.messages.from(ctx, string(m.ID), h, n.becomes(m, "dead", failed))
 		if err != nil {
 			return h, err
 		}
 		return h, givenUp(failed, h.state)
 	}
-	h, err := n.messages.command(ctx, string(m.ID), n.becomes(m, "failed", failed))
+	h, err := n.messages.from(ctx, string(m.ID), h, n.becomes(m, "failed", failed))
 	if err != nil {
 		return h, err
 	}

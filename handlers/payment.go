@@ -147,7 +147,7 @@ func (p *Payments) create(ctx context.Context, r *subjects.AuthorizeRequest) (he
 	if r.Token != "" {
 		c.Token, c.TokenHint = p.vault.SealToken(string(r.PaymentID), r.Token), vault.Hint(r.Token)
 	}
-	return p.payments.create(ctx, string(r.PaymentID), c)
+	return p.payments.from(ctx, string(r.PaymentID), held[payment.State]{}, func(held[payment.State]) payment.Command { return c }) // new but for the rare repeat
 }
 
 // due is when the background process looks at something that is about to be asked of the gateway: when no live request can

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,18 +110,24 @@ func (o *Orders) inquire(s order.State) func(context.Context) (*subjects.Payment
 	}
 }
 
+// ProgressTypes are the events that Progress acts on.
+var ProgressTypes = []string{
+	subjects.TypeOf(subjects.KindShipment, string(shipment.TypeDispatched)),
+	subjects.TypeOf(subjects.KindShipment, string(shipment.TypeDelivered)),
+	subjects.TypeOf(subjects.KindShipment, string(shipment.TypeReturned)),
+}
+
 // Progress is the consumer of shipment events: an order's status follows from its shipments'. It is acknowledged once the
 // order's own event is in the journal, which is also its record of having done so; a repeat finds nothing to do.
 func (o *Orders) Progress(ctx context.Context, r journal.Record) error {
-	switch _, event := r.Event(); shipment.EventType(event) {
-	case shipment.TypeDispatched, shipment.TypeDelivered, shipment.TypeReturned:
-		s, err := hold[shipment.State](r)
-		if err != nil {
-			return err
-		}
-		return o.progress(ctx, s.state.OrderID)
+	if !slices.Contains(ProgressTypes, r.Type) {
+		return nil
 	}
-	return nil
+	s, err := hold[shipment.State](r)
+	if err != nil {
+		return err
+	}
+	return o.progress(ctx, s.state.OrderID)
 }
 
 // progress brings a confirmed order's status up to what its shipments and its payment say.

@@ -342,11 +342,14 @@ func (s *Shipping) cancel(ctx context.Context, r *subjects.CancelShipmentsReques
 	}
 }
 
+// PlanTypes are the events that Plan acts on.
+var PlanTypes = []string{subjects.TypeOf(subjects.KindOrder, string(order.TypeConfirmed))}
+
 // Plan is the consumer of order events: a confirmed order gets its shipment. It is acknowledged once the shipment is in the
 // journal, which is also its record of having done so; a repeat finds it there. Where the order was cancelled meanwhile, the
 // shipment is cancelled with it.
 func (s *Shipping) Plan(ctx context.Context, r journal.Record) error {
-	if _, event := r.Event(); event != string(order.TypeConfirmed) {
+	if !slices.Contains(PlanTypes, r.Type) {
 		return nil
 	}
 	o, err := hold[order.State](r)
@@ -358,7 +361,7 @@ func (s *Shipping) Plan(ctx context.Context, r journal.Record) error {
 		return err
 	}
 	sh := id.ShipmentOf(o.state.OrderID, 1)
-	h, err := s.shipments.command(ctx, string(sh), func(held[shipment.State]) shipment.Command {
+	h, err := s.shipments.from(ctx, string(sh), held[shipment.State]{}, func(held[shipment.State]) shipment.Command {
 		return shipment.Plan{ShipmentID: sh, OrderID: o.state.OrderID, Fulfilment: shipment.Fulfilment(o.state.Fulfilment), Lines: lines, At: s.clock.now()}
 	})
 	if err != nil {
@@ -368,9 +371,11 @@ func (s *Shipping) Plan(ctx context.Context, r journal.Record) error {
 	if err != nil {
 		return err
 	}
-	now, err := hold[order.State](last)
-	if err != nil {
-		return err
+	now := o
+	if last.Sequence != r.Sequence {
+		if now, err = hold[order.State](last); err != nil {
+			return err
+		}
 	}
 	switch now.state.Status {
 	case order.StatusCancelling: // the reservation decides, as it does for the one who cancels

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,10 +68,15 @@ type consumption struct {
 	flight map[uint64]*task // by sequence: fetched and not settled; at most maxPending
 }
 
-// task is one delivered event.
+// task is one delivered event that Handle acts on.
 type task struct {
 	msg    *nats.Msg
 	record Record
+}
+
+// wanted reports whether Handle acts on an event of the type. One without a type is damaged, which somebody has to be told.
+func (w *consumption) wanted(ceType string) bool {
+	return len(w.c.Types) == 0 || ceType == "" || slices.Contains(w.c.Types, ceType)
 }
 
 // start runs the goroutines: the handlers in the context life, the fetching until its own ends.
@@ -117,6 +123,9 @@ func (w *consumption) fetch(ctx context.Context) {
 		switch {
 		case err == nil:
 			wait = 20 * time.Millisecond
+			if len(msgs) < consumerBatch {
+				pause(ctx, consumerGather)
+			}
 		case ctx.Err() == nil:
 			w.c.Log.Warn().Err(err).Str("consumer", string(w.c.Durable)).Msg("consuming the journal was interrupted and goes on")
 			pause(ctx, wait)
@@ -125,17 +134,19 @@ func (w *consumption) fetch(ctx context.Context) {
 	}
 }
 
-// spread waits until a batch is durable and queues its events.
+// spread waits until a batch is durable, queues the events that Handle acts on and acknowledges the others.
 func (w *consumption) spread(ctx context.Context, msgs []*nats.Msg) error {
 	var highest uint64
-	tasks := make([]*task, 0, len(msgs))
+	var tasks []*task
 	for _, m := range msgs {
 		stored, d, err := message(m)
 		if err != nil {
 			return err
 		}
 		highest = max(highest, d.stream)
-		tasks = append(tasks, &task{msg: m, record: decode(stored)})
+		if w.wanted(stored.Header.Get(subjects.HeaderType)) {
+			tasks = append(tasks, &task{msg: m, record: decode(stored)})
+		}
 	}
 	if err := w.j.barrier.Wait(ctx, highest); err != nil {
 		c := w.c.now()
@@ -143,10 +154,15 @@ func (w *consumption) spread(ctx context.Context, msgs []*nats.Msg) error {
 		if ctx.Err() != nil {
 			delay = 0 // not the barrier: this process stops, another may take them
 		}
-		for _, t := range tasks {
-			w.again(t.msg, delay)
+		for _, m := range msgs {
+			w.again(m, delay)
 		}
 		return err
+	}
+	for _, m := range msgs {
+		if !w.wanted(m.Header.Get(subjects.HeaderType)) {
+			w.answer(m, ackDone)
+		}
 	}
 	for _, t := range tasks {
 		if !w.enter(t) {

@@ -164,6 +164,34 @@ func TestConsume(t *testing.T) {
 	}
 }
 
+// Events that the handler does not act on never reach it, and are acknowledged once they are durable.
+func TestConsumeTypes(t *testing.T) {
+	b := newBed(t)
+	j := b.journal(nil)
+	barrier := newFakeBarrier()
+	placed := mustAppend(t, j, "o-1", Record{}, 4)
+	e := entry("o-1", placed, 5)
+	e.Event = "confirmed"
+	confirmed, err := j.Append(t.Context(), e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := consume(b, barrier, func(c *ConsumerConfig) { c.Types = []string{confirmed.Type} }, func(context.Context, Record, int) error { return nil })
+	barrier.awaited(t, 1, 5)
+	if lag, err := c.j.Lag(t.Context(), subjects.DurableNotify); err != nil || lag.AckFloor != 0 {
+		t.Errorf("%+v (%v): acknowledged before they are durable", lag, err)
+	}
+	barrier.release(5, nil)
+	if lag := c.drained(); lag.AckFloor != 5 {
+		t.Errorf("%+v, want everything acknowledged", lag)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if got := c.handled[orderSubject("o-1")]; !slices.Equal(got, []uint64{5}) {
+		t.Errorf("handled %v, want the one that was confirmed", got)
+	}
+}
+
 // An event that fails, by error or panic, comes again; those behind it wait, those of other subjects don't.
 func TestConsumeRetriesInOrder(t *testing.T) {
 	for name, fail := range map[string]func() error{

@@ -24,6 +24,7 @@ import (
 type ConsumerConfig struct {
 	Durable subjects.Durable
 	Filters []string // subjects, wildcards allowed; none: the whole journal
+	Types   []string // the ce-types that Handle acts on, none: all; events of others are acknowledged unread once they are durable
 	// Handle acts on one event. Its context carries a scope whose cause is the event, and ends after AckWait. Events of one subject
 	// come one after another in order, those of different subjects concurrently. That order holds as long as the process lives and
 	// is the only one on the durable: after a crash, what was not acknowledged comes again behind later events.
@@ -37,10 +38,12 @@ type ConsumerConfig struct {
 	Log   zerolog.Logger
 }
 
-// consumerBatch is how many events are fetched at once, maxPending how many may be unacknowledged.
+// consumerBatch is how many events are fetched at once, maxPending how many may be unacknowledged. The first event after a rest
+// comes at once; those that follow it are gathered for a moment and come together.
 const (
-	consumerBatch = 128
-	maxPending    = 512
+	consumerBatch  = 128
+	maxPending     = 512
+	consumerGather = 20 * time.Millisecond
 )
 
 func (c ConsumerConfig) withDefaults() ConsumerConfig {

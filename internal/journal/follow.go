@@ -28,9 +28,9 @@ func (j *Journal) Replay(ctx context.Context, from uint64, filters []string, fn 
 		return last, err
 	}
 	t := tail{j: j, filters: filters, next: max(from, 1), until: last}
-	err = t.run(ctx, func(batch []Record) error {
-		for _, r := range batch {
-			if err := fn(r); err != nil {
+	err = t.run(ctx, func(batch []Message) error {
+		for _, m := range batch {
+			if err := fn(decode(m)); err != nil {
 				return err
 			}
 		}
@@ -43,12 +43,13 @@ func (j *Journal) Replay(ctx context.Context, from uint64, filters []string, fn 
 }
 
 // Follow calls fn, from this goroutine, with the events from the given sequence on that one of the filters matches (none: all),
-// as they come, in order, none twice, malformed ones included, in batches of up to 1000. Before fn is called the barrier has been
-// waited for, so fn sees durable events only. When the server goes away or forgets its reader, Follow goes on after the last
-// event that fn took. It returns nil when ctx ends, fn's error as it is, and the barrier's.
-func (j *Journal) Follow(ctx context.Context, from uint64, filters []string, fn func(batch []Record) error) error {
+// as they come, in order, none twice, malformed ones included, in batches of up to 1000, undecoded: fn decodes what it needs.
+// Before fn is called the barrier has been waited for, so fn sees durable events only. Nothing is sent while fn is at work, so
+// fn may take its time and gets in one batch what has come meanwhile. When the server goes away or forgets its reader, Follow
+// goes on after the last event that fn took. It returns nil when ctx ends, fn's error as it is, and the barrier's.
+func (j *Journal) Follow(ctx context.Context, from uint64, filters []string, fn func(batch []Message) error) error {
 	t := tail{j: j, filters: filters, next: max(from, 1)}
-	return t.run(ctx, func(batch []Record) error {
+	return t.run(ctx, func(batch []Message) error {
 		if err := j.barrier.Wait(ctx, batch[len(batch)-1].Sequence); err != nil {
 			return err
 		}
@@ -69,7 +70,7 @@ type tail struct {
 type stopped struct{ error }
 
 // run reads until the end. It returns nil at the end of ctx and at until, and fn's error.
-func (t *tail) run(ctx context.Context, fn func([]Record) error) error {
+func (t *tail) run(ctx context.Context, fn func([]Message) error) error {
 	const longest = 2 * time.Second
 	wait := 20 * time.Millisecond
 	for tries := 0; ; tries++ {
@@ -94,7 +95,7 @@ func (t *tail) run(ctx context.Context, fn func([]Record) error) error {
 }
 
 // read makes one consumer and reads from it until something goes wrong.
-func (t *tail) read(ctx context.Context, fn func([]Record) error) error {
+func (t *tail) read(ctx context.Context, fn func([]Message) error) error {
 	setup, cancel := context.WithTimeout(ctx, 2*heartbeat) // a server that went away may have swallowed the request
 	defer cancel()
 	consumer, err := t.j.js.CreateConsumer(setup, subjects.StreamJournal, t.config())
@@ -117,7 +118,7 @@ func (t *tail) read(ctx context.Context, fn func([]Record) error) error {
 		if err != nil {
 			return err
 		}
-		batch := make([]Record, 0, len(msgs))
+		batch := make([]Message, 0, len(msgs))
 		for _, m := range msgs {
 			stored, d, err := message(m)
 			if err != nil {
@@ -132,7 +133,7 @@ func (t *tail) read(ctx context.Context, fn func([]Record) error) error {
 				t.done = true
 				break
 			}
-			batch = append(batch, decode(stored))
+			batch = append(batch, stored)
 			if t.until > 0 && (d.stream == t.until || d.pending == 0) {
 				t.done = true
 				break
@@ -145,7 +146,7 @@ func (t *tail) read(ctx context.Context, fn func([]Record) error) error {
 }
 
 // hand gives a batch to fn and moves on behind it.
-func (t *tail) hand(batch []Record, fn func([]Record) error) error {
+func (t *tail) hand(batch []Message, fn func([]Message) error) error {
 	if len(batch) == 0 {
 		return nil
 	}

@@ -104,7 +104,7 @@ func TestReplayAcrossRestart(t *testing.T) {
 
 // following runs Follow until the test stops it, and hands on each batch.
 type following struct {
-	batches chan []Record
+	batches chan []Message
 	ended   chan error
 	cancel  context.CancelFunc
 }
@@ -112,9 +112,9 @@ type following struct {
 func follow(t *testing.T, j *Journal, from uint64, filters ...string) *following {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	f := &following{make(chan []Record), make(chan error, 1), cancel}
+	f := &following{make(chan []Message), make(chan error, 1), cancel}
 	go func() {
-		f.ended <- j.Follow(ctx, from, filters, func(batch []Record) error {
+		f.ended <- j.Follow(ctx, from, filters, func(batch []Message) error {
 			select {
 			case f.batches <- batch:
 			case <-ctx.Done():
@@ -212,7 +212,45 @@ func TestFollowEndsWithItsCallback(t *testing.T) {
 	j := newBed(t).journal(nil)
 	mustAppend(t, j, "a", Record{}, 3)
 	enough := errors.New("enough")
-	if err := j.Follow(t.Context(), 1, nil, func([]Record) error { return enough }); !errors.Is(err, enough) {
+	if err := j.Follow(t.Context(), 1, nil, func([]Message) error { return enough }); !errors.Is(err, enough) {
+		t.Error(err)
+	}
+}
+
+// While fn is at work the server sends nothing, and is not woken by what is appended; all that came meanwhile is one batch.
+func TestFollowGathers(t *testing.T) {
+	b := newBed(t)
+	j := b.journal(nil)
+	mustAppend(t, j, "a", Record{}, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	sizes, goOn, ended := make(chan int), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- j.Follow(ctx, 1, nil, func(batch []Message) error {
+			sizes <- len(batch)
+			<-goOn
+			return nil
+		})
+	}()
+	if n := <-sizes; n != 1 {
+		t.Fatalf("a batch of %d, want the one event that is there", n)
+	}
+	mustAppend(t, j, "b", Record{}, 50)
+	stream, err := b.JetStream().Stream(t.Context(), subjects.StreamJournal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for info := range stream.ListConsumers(t.Context()).Info() {
+		if info.Delivered.Consumer != 1 || info.NumPending != 50 {
+			t.Errorf("%d events were sent and %d were not, want 1 and 50", info.Delivered.Consumer, info.NumPending)
+		}
+	}
+	goOn <- struct{}{}
+	if n := <-sizes; n != 50 {
+		t.Errorf("a batch of %d, want all 50 that came meanwhile", n)
+	}
+	cancel()
+	close(goOn)
+	if err := <-ended; err != nil {
 		t.Error(err)
 	}
 }

@@ -83,7 +83,11 @@ func (j *Journal) records(ctx context.Context, found []Message) []Record {
 // readable is an error unless r can be read.
 func (r Record) readable() error {
 	if r.Malformed != "" {
-		return fault.New(fault.Internal, "event %d of the journal can't be read (%s); run waybill verify", r.Sequence, r.Malformed)
+		return unreadable(r.Sequence, r.Malformed)
 	}
 	return nil
+}
+
+func unreadable(sequence uint64, why string) error {
+	return fault.New(fault.Internal, "event %d of the journal can't be read (%s); run waybill verify", sequence, why)
 }

@@ -19,7 +19,9 @@ const (
 	heartbeat  = time.Second
 )
 
-// puller fetches the messages of one pull consumer, one pull of up to size messages under way at a time. One goroutine uses it.
+// puller fetches the messages of one pull consumer, one pull of up to size messages under way at a time. A pull waits for the
+// first message, brings what there is by then, and is over: who handles a batch before the next call is not woken for each
+// message that comes meanwhile, and nor is the server. One goroutine uses it.
 type puller struct {
 	nc      *nats.Conn
 	subject string // of the consumer's pulls
@@ -73,53 +75,50 @@ func (p *puller) drain(ctx context.Context) []*nats.Msg {
 	}
 }
 
-// next returns the messages that are there, waiting for the first, and asks for more when none is under way. Errors: ctx's;
-// errQuiet after two heartbeats were missed; the server's word that the consumer is gone. After an error of the server's next
-// may be called again and pulls afresh.
+// next returns what a pull brings, at most p.most messages at once: those that are there, or the first one once it comes. It asks
+// for more when no pull is under way. Errors: ctx's; errQuiet after two heartbeats were missed; the server's word that the
+// consumer is gone. After an error of the server's next may be called again and pulls afresh. Messages go before errors: what
+// has come is returned, and the next call meets the error.
 func (p *puller) next(ctx context.Context) ([]*nats.Msg, error) {
 	quiet := time.NewTimer(2 * heartbeat)
 	defer quiet.Stop()
 	var batch []*nats.Msg
+	fail := func(err error) ([]*nats.Msg, error) {
+		if len(batch) > 0 {
+			return batch, nil
+		}
+		return nil, err
+	}
 	for {
 		if p.left == 0 {
+			if len(batch) > 0 {
+				return batch, nil
+			}
 			if err := p.ask(); err != nil {
 				return nil, err
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return fail(ctx.Err())
 		case <-quiet.C:
 			p.left = 0
-			return nil, errQuiet
+			return fail(errQuiet)
 		case m := <-p.arrived:
 			quiet.Reset(2 * heartbeat)
 			message, err := p.take(m)
 			if err != nil {
 				p.left = 0
-				return nil, err
+				return fail(err)
 			}
-			if !message {
-				continue
+			if message {
+				batch = append(batch, m)
 			}
-			batch = append(batch, m)
+			// A status ends the pull, or says that it still waits for more: what has come does not wait with it.
+			if len(batch) == p.most || !message && len(batch) > 0 {
+				return batch, nil
+			}
 		}
-		for len(batch) < p.most {
-			select {
-			case m := <-p.arrived:
-				message, err := p.take(m)
-				if message {
-					batch = append(batch, m)
-				}
-				if err == nil {
-					continue
-				}
-				p.left = 0 // what is there is good; the next call pulls afresh and meets the error again
-			default:
-			}
-			break
-		}
-		return batch, nil
 	}
 }
 
@@ -129,8 +128,9 @@ func (p *puller) ask() error {
 		Batch     int   `json:"batch"`
 		MaxBytes  int   `json:"max_bytes"`
 		Expires   int64 `json:"expires"`
+		NoWait    bool  `json:"no_wait"` // with an expiry: it waits for the first message alone
 		Heartbeat int64 `json:"idle_heartbeat"`
-	}{p.size, maxBatchBytes, int64(pullExpiry), int64(heartbeat)})
+	}{p.size, maxBatchBytes, int64(pullExpiry), true, int64(heartbeat)})
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "a request to the store can't be written")
 	}

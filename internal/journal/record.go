@@ -100,32 +100,56 @@ func encodeBody(data, state any) (payload []byte, d, s jsontext.Value, err error
 	return append(b, '}'), d, s, nil
 }
 
+// ID is the event's ce-id; empty where it has none.
+func (m Message) ID() string { return m.Header.Get(subjects.HeaderID) }
+
+// Hash is the event's Hash.
+func (m Message) Hash() string {
+	h := m.Header
+	return Hash(m.ID(), h.Get(subjects.HeaderType), h.Get(subjects.HeaderTime), m.Subject, h.Get(subjects.HeaderPrevious), m.Data)
+}
+
+// State is the aggregate after the event: what a projection needs of it. Error: internal for an event that can't be read.
+func (m Message) State() (jsontext.Value, error) {
+	_, b, malformed := m.parse()
+	if malformed != "" {
+		return nil, unreadable(m.Sequence, malformed)
+	}
+	return b.State, nil
+}
+
+// parse reads what may be malformed, and says why it is.
+func (m Message) parse() (at timestamp.Time, b body, malformed string) {
+	h := m.Header
+	at, err := timestamp.Parse(h.Get(subjects.HeaderTime))
+	if err != nil {
+		return at, body{}, "ce-time: " + err.Error()
+	}
+	if err := json.Unmarshal(m.Data, &b); err != nil {
+		return at, body{}, "body: " + err.Error()
+	}
+	if m.ID() == "" || h.Get(subjects.HeaderType) == "" || b.V < 1 {
+		return at, body{}, "ce-id, ce-type or v is missing"
+	}
+	return at, b, ""
+}
+
 // decode turns a stored message into a Record. It never fails: what can't be read is marked Malformed.
 func decode(m Message) Record {
 	h := m.Header
-	ceTime, previous := h.Get(subjects.HeaderTime), h.Get(subjects.HeaderPrevious)
 	r := Record{
 		Subject:     m.Subject,
 		Sequence:    m.Sequence,
-		ID:          h.Get(subjects.HeaderID),
+		ID:          m.ID(),
 		Type:        h.Get(subjects.HeaderType),
 		CeSubject:   h.Get(subjects.HeaderSubject),
 		Causation:   h.Get(subjects.HeaderCausation),
 		Traceparent: h.Get(subjects.HeaderTraceparent),
+		Hash:        m.Hash(),
 	}
-	r.PreviousID, r.PreviousHash, _ = strings.Cut(previous, " ")
-	r.Hash = Hash(r.ID, r.Type, ceTime, m.Subject, previous, m.Data)
-
+	r.PreviousID, r.PreviousHash, _ = strings.Cut(h.Get(subjects.HeaderPrevious), " ")
 	var b body
-	var err error
-	if r.Time, err = timestamp.Parse(ceTime); err != nil {
-		r.Malformed = "ce-time: " + err.Error()
-	} else if err := json.Unmarshal(m.Data, &b); err != nil {
-		r.Malformed = "body: " + err.Error()
-	} else if r.ID == "" || r.Type == "" || b.V < 1 {
-		r.Malformed = "ce-id, ce-type or v is missing"
-	} else {
-		r.Version, r.Data, r.State = b.V, b.Data, b.State
-	}
+	r.Time, b, r.Malformed = m.parse()
+	r.Version, r.Data, r.State = b.V, b.Data, b.State
 	return r
 }

@@ -42,18 +42,24 @@ func newRoll(before Seal) roll {
 	return r
 }
 
-func (r roll) add(e Record) {
+func (r roll) add(sequence uint64, hash string) {
 	var b [8 + 32]byte
-	r.h.Write(append(binary.BigEndian.AppendUint64(b[:0], e.Sequence), e.Hash...))
+	r.h.Write(append(binary.BigEndian.AppendUint64(b[:0], sequence), hash...))
 }
 
 func (r roll) sum() string { return hex.EncodeToString(r.h.Sum(nil)) }
 
 // Sealer writes the seals of a journal's durable events to a file beside the store, so that a change, a loss or a reuse of
-// sequences inside the store is noticed. One process of a site runs it.
+// sequences inside the store is noticed: a line for each full range of events, and a shorter one for what is left at Close or
+// 30 s after the last line. One process of a site runs it.
+//
+// The file is not synced: it only speaks of events that are durable already, and what a power cut takes of it is written again.
 type Sealer struct {
-	file   *os.File
-	every  int
+	file  *os.File
+	every int
+	stop  chan struct{} // ends the clock
+	clock sync.WaitGroup
+
 	mu     sync.Mutex // guards what follows: events come in one goroutine, the clock in another
 	last   Seal       // the last line written
 	next   Seal       // the line that grows; To 0: no event yet
@@ -61,32 +67,40 @@ type Sealer struct {
 	failed error
 }
 
-// RunSealer seals the journal's events as they become durable: a line for each full range of every events (0: 1000), and a shorter
-// one for what is left when RunSealer stops or 30 s after the last line. It goes on where the file ends; a line that a crash cut
-// short is dropped. It returns nil when ctx ends.
-//
-// The file is not synced: it only speaks of events that are durable already, and what a power cut takes of it is written again.
+// OpenSealer goes on where the file ends, every events to a line (0: 1000); a line that a crash cut short is dropped. The caller
+// hands it all durable events behind Last, by Add, and closes it.
 // Errors: failed_precondition when the journal does not hold the event that was sealed last, as after a loss of data; unavailable.
-func RunSealer(ctx context.Context, j *Journal, file string, every int) error {
+func OpenSealer(ctx context.Context, j *Journal, file string, every int) (*Sealer, error) {
 	if every <= 0 {
 		every = sealEvery
 	}
 	s, err := openSealer(file, every)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer s.file.Close() // every line was written, and checked, by then
 	if err := s.checkLast(ctx, j); err != nil {
-		return err
+		s.file.Close() // nothing was written
+		return nil, err
 	}
-	following, stop := context.WithCancel(ctx)
-	defer stop()
-	var clock sync.WaitGroup
-	clock.Go(func() { s.tick(following, stop) })
-	err = j.Follow(following, s.last.To+1, nil, s.add)
-	stop()
-	clock.Wait()
-	return errors.Join(err, s.finish())
+	s.clock.Go(s.tick)
+	return s, nil
+}
+
+// Last is the sequence of the last event that was taken.
+func (s *Sealer) Last() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.last.To, s.next.To)
+}
+
+// Close seals what is left. Its error is that of a line that could not be written, now or before.
+func (s *Sealer) Close() error {
+	close(s.stop)
+	s.clock.Wait()
+	defer s.file.Close() // every line was written, and checked, by then
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.write()
 }
 
 func openSealer(path string, every int) (*Sealer, error) {
@@ -105,7 +119,7 @@ func openSealer(path string, every int) (*Sealer, error) {
 		f.Close() // nothing was written
 		return nil, fault.Wrap(err, fault.Unavailable, "the seal file %s can't be read; move it away to start a new one", path)
 	}
-	return &Sealer{file: f, every: every, last: last, roll: newRoll(last)}, nil
+	return &Sealer{file: f, every: every, stop: make(chan struct{}), last: last, roll: newRoll(last)}, nil
 }
 
 // lastSeal reads the last whole line from the end of the file, and where it ends.
@@ -141,7 +155,7 @@ func (s *Sealer) checkLast(ctx context.Context, j *Journal) error {
 		return err
 	}
 	if len(found) == 1 && found[0].Sequence == s.last.To {
-		if decode(found[0]).ID == s.last.LastID {
+		if found[0].ID() == s.last.LastID {
 			return nil
 		}
 	}
@@ -149,16 +163,20 @@ func (s *Sealer) checkLast(ctx context.Context, j *Journal) error {
 		"run waybill verify, and move the seal file away to start a new one", s.last.To)
 }
 
-// add takes durable events in order.
-func (s *Sealer) add(batch []Record) error {
+// Add takes durable events in order; those up to Last it has already. Error: unavailable once a line could not be written, for
+// good: half a line may stand in the file, which the next OpenSealer mends.
+func (s *Sealer) Add(batch []Message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range batch {
+	for _, m := range batch {
+		if m.Sequence <= max(s.last.To, s.next.To) {
+			continue
+		}
 		if s.next.From == 0 {
 			s.next.From = s.last.To + 1
 		}
-		s.roll.add(r)
-		s.next.To, s.next.LastID = r.Sequence, r.ID
+		s.roll.add(m.Sequence, m.Hash())
+		s.next.To, s.next.LastID = m.Sequence, m.ID()
 		if s.next.To-s.last.To >= uint64(s.every) {
 			if err := s.write(); err != nil {
 				return err
@@ -168,30 +186,20 @@ func (s *Sealer) add(batch []Record) error {
 	return s.failed
 }
 
-// tick seals what is left every 30 seconds; it stops the following when that fails.
-func (s *Sealer) tick(ctx context.Context, stop context.CancelFunc) {
+// tick seals what is left every 30 seconds. Where that fails the next Add says so.
+func (s *Sealer) tick() {
 	t := time.NewTicker(sealAfter)
 	defer t.Stop()
 	for {
 		select {
-		case <-ctx.Done():
+		case <-s.stop:
 			return
 		case <-t.C:
 			s.mu.Lock()
-			err := s.write()
+			_ = s.write()
 			s.mu.Unlock()
-			if err != nil {
-				stop()
-				return
-			}
 		}
 	}
-}
-
-func (s *Sealer) finish() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.write()
 }
 
 // write ends the growing line. s.mu is held. After a failure it writes nothing more: half a line may stand in the file.

@@ -13,17 +13,27 @@ import (
 	"waybill/internal/fault"
 )
 
-// sealing runs a sealer until stop, which returns its error.
+// sealing follows the journal with a sealer until stop, which returns its error.
 func sealing(t *testing.T, j *Journal, file string, every int) (stop func() error) {
 	t.Helper()
+	s, err := OpenSealer(t.Context(), j, file, every)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- RunSealer(ctx, j, file, every) }()
+	go func() { ended <- errors.Join(j.Follow(ctx, s.Last()+1, nil, s.Add), s.Close()) }()
 	t.Cleanup(cancel)
 	return func() error {
 		cancel()
 		return <-ended
 	}
+}
+
+func refused(t *testing.T, j *Journal, file string, code fault.Code) {
+	t.Helper()
+	_, err := OpenSealer(t.Context(), j, file, 10)
+	codeIs(t, err, code)
 }
 
 // sealed waits until the file has seals up to the sequence at least.
@@ -99,23 +109,23 @@ func TestSealerEnds(t *testing.T) {
 	j := newBed(t).journal(nil)
 	file := filepath.Join(t.TempDir(), "seals.jsonl")
 	mustAppend(t, j, "a", Record{}, 25)
-	records, err := j.Range(t.Context(), 1, 25)
+	events, err := j.stream.Range(t.Context(), 1, 25)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write := func(records []Record) {
+	write := func(events []Message) {
 		t.Helper()
-		s, err := openSealer(file, 10)
+		s, err := OpenSealer(t.Context(), j, file, 10)
 		if err == nil {
-			err = errors.Join(s.add(records), s.finish(), s.finish(), s.file.Close())
+			err = errors.Join(s.Add(events), s.Add(events), s.Close()) // what it has already it does not take again
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	write(records)
+	write(events)
 	seals := sealed(t, file, 25)
-	if end := seals[len(seals)-1]; len(seals) != 3 || end.From != 21 || end.To != 25 || end.LastID != records[24].ID {
+	if end := seals[len(seals)-1]; len(seals) != 3 || end.From != 21 || end.To != 25 || end.LastID != events[24].ID() {
 		t.Errorf("%+v", seals)
 	}
 	whole, err := os.ReadFile(file)
@@ -129,7 +139,7 @@ func TestSealerEnds(t *testing.T) {
 		if left, err := ReadSeals(file); err != nil || len(left) != 2 {
 			t.Errorf("%d seals of a cut file, %v", len(left), err)
 		}
-		write(records[20:])
+		write(events)
 		if again, err := os.ReadFile(file); err != nil || !bytes.Equal(again, whole) {
 			t.Errorf("the file is\n%s(%v), want\n%s", again, err, whole)
 		}
@@ -216,13 +226,13 @@ func TestSealerRefusesAnotherJournal(t *testing.T) {
 	}
 	other := newBed(t).journal(nil)
 	last := mustAppend(t, other, "a", Record{}, 5) // fewer events than were sealed
-	codeIs(t, RunSealer(t.Context(), other, file, 10), fault.FailedPrecondition)
+	refused(t, other, file, fault.FailedPrecondition)
 	mustAppend(t, other, "a", last, 20) // as many, and others
-	codeIs(t, RunSealer(t.Context(), other, file, 10), fault.FailedPrecondition)
+	refused(t, other, file, fault.FailedPrecondition)
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(after, before) {
 		t.Errorf("the file was changed (%v)", err)
 	}
-	codeIs(t, RunSealer(t.Context(), first, t.TempDir(), 10), fault.Unavailable)
+	refused(t, first, t.TempDir(), fault.Unavailable)
 }
 
 func TestReadSeals(t *testing.T) {
@@ -239,5 +249,5 @@ func TestReadSeals(t *testing.T) {
 	if !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("%v does not name the line", err)
 	}
-	codeIs(t, RunSealer(t.Context(), newBed(t).journal(nil), bad, 10), fault.Unavailable)
+	refused(t, newBed(t).journal(nil), bad, fault.Unavailable)
 }

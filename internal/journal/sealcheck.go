@@ -72,7 +72,7 @@ func (c *SealCheck) Add(r Record) {
 	if c.at == len(c.seals) {
 		return
 	}
-	c.roll.add(r)
+	c.roll.add(r.Sequence, r.Hash)
 	if r.Sequence == c.seals[c.at].To {
 		c.end(r.ID)
 	}

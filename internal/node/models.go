@@ -17,12 +17,13 @@ import (
 )
 
 // models keeps the read models up with the journal, in one goroutine, and rebuilds them when they are of another journal or
-// when it is asked to. Beside them it runs the sealer where this process holds the store.
+// when it is asked to. Where this process holds the store, the same reading of the journal is sealed.
 type models struct {
 	view    *view.View
 	journal *journal.Journal
 	nc      *nats.Conn
 	log     zerolog.Logger
+	seals   string // the file of the seals; empty where another process holds the store
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	wanted  chan struct{} // holds one wish for a list
@@ -54,10 +55,10 @@ func (n *Node) follow(v *view.View) (*models, error) {
 		return nil, err
 	}
 	n.barrier.Note(m.target) // what the store holds at the start is covered by the next sync
-	m.running.Go(func() { m.run(ctx) })
 	if n.store.own != nil {
-		m.running.Go(func() { m.seal(ctx, n.sealFile()) })
+		m.seals = n.sealFile()
 	}
+	m.running.Go(func() { m.run(ctx) })
 	return m, nil
 }
 
@@ -69,72 +70,132 @@ func (m *models) stop() {
 	m.nc.Close()
 }
 
-// run reads until ctx ends. What fails is tried again after a moment: the read models can wait, orders can't.
+// retryModels and retrySeals are how long what failed rests before it is tried again: read models and seals can wait, orders
+// can't.
+const (
+	retryModels = time.Second
+	retrySeals  = 10 * time.Second
+)
+
+// run reads until ctx ends.
 func (m *models) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := m.read(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil {
-			m.log.Error().Err(err).Msg("the read models fell behind; they are tried again")
+		if err != nil && ctx.Err() == nil {
+			m.behind(err)
 			select {
-			case <-time.After(time.Second):
+			case <-time.After(retryModels):
 			case <-ctx.Done():
 			}
 		}
 	}
 }
 
-// read follows the journal from the view's position, after it has made sure that the view is of this journal: after a power
-// cut sequences may come back with other events.
+func (m *models) behind(err error) {
+	m.log.Error().Err(err).Msg("the read models fell behind; they are tried again")
+}
+
+func (m *models) unsealed(err error) {
+	m.log.Error().Err(err).Msg("the journal is not sealed at present; run waybill verify")
+}
+
+// read follows the journal once for the read models and the sealer, from where the one begins that is further behind; each
+// passes over what it has. One that fails lets the other go on until the reading begins anew, after its rest.
 func (m *models) read(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m.mu.Lock()
-	rebuild := m.rebuild
 	m.restart = cancel
+	m.mu.Unlock()
+	from, err := m.position(ctx)
+	if err != nil {
+		return err
+	}
+	sealer, err := m.sealer(ctx)
+	if err != nil {
+		m.unsealed(err)
+		defer time.AfterFunc(retrySeals, cancel).Stop()
+	}
+	if sealer != nil {
+		defer func() {
+			if err := sealer.Close(); err != nil {
+				m.unsealed(err)
+			}
+		}()
+		from = min(from, sealer.Last())
+	}
+	projecting, sealing := true, sealer != nil
+	return m.journal.Follow(ctx, from+1, nil, func(batch []journal.Message) error {
+		if projecting {
+			if err := m.project(ctx, batch); err != nil && ctx.Err() == nil {
+				m.behind(err)
+				projecting = false
+				time.AfterFunc(retryModels, cancel)
+			}
+		}
+		if sealing {
+			if err := sealer.Add(batch); err != nil {
+				m.unsealed(err)
+				sealing = false
+				time.AfterFunc(retrySeals, cancel)
+			}
+		}
+		if last := batch[len(batch)-1]; !m.catchingUp(last.Sequence) {
+			m.gather(ctx)
+		}
+		return nil
+	})
+}
+
+// position is the read models' position, after it is made sure that they are of this journal: after a power cut sequences may
+// come back with other events.
+func (m *models) position(ctx context.Context) (uint64, error) {
+	m.mu.Lock()
+	rebuild := m.rebuild
 	m.mu.Unlock()
 	at, id, err := m.view.Position(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if at > 0 && !rebuild {
 		found, err := m.journal.Range(ctx, at, 1)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		if len(found) == 0 || found[0].Sequence != at || found[0].ID != id {
 			m.log.Warn().Uint64("sequence", at).Msg("the read models are of another journal; they are built anew")
 			rebuild = true
 		}
 	}
-	if rebuild {
-		if err := m.view.Reset(ctx); err != nil {
-			return err
-		}
-		m.mu.Lock()
-		m.rebuild = false
-		m.mu.Unlock()
-		at = 0
+	if !rebuild {
+		return at, nil
 	}
-	return m.journal.Follow(ctx, at+1, []string{}, func(batch []journal.Record) error {
-		for _, r := range batch {
-			if r.Malformed != "" {
-				m.log.Error().Uint64("sequence", r.Sequence).Str("reason", r.Malformed).Msg("an event can't be read; run waybill verify")
-			}
-		}
-		if err := handlers.Project(ctx, m.view, batch); err != nil {
-			return err
-		}
-		m.gather(ctx)
-		return nil
+	if err := m.view.Reset(ctx); err != nil {
+		return 0, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rebuild = false
+	return 0, nil
+}
+
+// sealer opens the sealer; there is none where another process holds the store.
+func (m *models) sealer(ctx context.Context) (*journal.Sealer, error) {
+	if m.seals == "" {
+		return nil, nil
+	}
+	return journal.OpenSealer(ctx, m.journal, m.seals, 0)
+}
+
+func (m *models) project(ctx context.Context, batch []journal.Message) error {
+	return handlers.Project(ctx, m.view, batch, func(err error) {
+		m.log.Error().Err(err).Msg("an event is missing in the read models")
 	})
 }
 
 // gatherTime is how long events are gathered before they are applied together, while nobody asks for a list: one transaction
-// for many, and one row for what happened to an aggregate meanwhile.
-const gatherTime = 25 * time.Millisecond
+// for many, and one row for what happened to an aggregate meanwhile. The first one after a rest is applied at once.
+const gatherTime = 100 * time.Millisecond
 
 func (m *models) gather(ctx context.Context) {
 	timer := time.NewTimer(gatherTime)
@@ -146,24 +207,18 @@ func (m *models) gather(ctx context.Context) {
 	}
 }
 
+// catchingUp reports whether the journal held more at the start, or when a rebuild was asked for: that is not gathered.
+func (m *models) catchingUp(at uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return at < m.target
+}
+
 // hurry ends the gathering: somebody wants a list.
 func (m *models) hurry() {
 	select {
 	case m.wanted <- struct{}{}:
 	default:
-	}
-}
-
-// seal runs the sealer until ctx ends.
-func (m *models) seal(ctx context.Context, file string) {
-	for ctx.Err() == nil {
-		if err := journal.RunSealer(ctx, m.journal, file, 1000); err != nil && ctx.Err() == nil {
-			m.log.Error().Err(err).Msg("the journal is not sealed at present; run waybill verify")
-			select {
-			case <-time.After(10 * time.Second):
-			case <-ctx.Done():
-			}
-		}
 	}
 }
 

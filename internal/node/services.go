@@ -285,7 +285,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 				return nil
 			})
 		})
-		return s.consume(r, subjects.DurableProcess, orders.Progress)
+		return s.consume(r, subjects.DurableProcess, handlers.ProgressTypes, orders.Progress)
 	case subjects.Shipping:
 		shipping := handlers.NewShipping(handlers.ShippingDeps{
 			Journal: r.journal, Calls: r.calls, Lists: n.lists, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook,
@@ -293,7 +293,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		if err := s.endpoints(r, shipping.Register); err != nil {
 			return err
 		}
-		return s.consume(r, subjects.DurablePlan, shipping.Plan)
+		return s.consume(r, subjects.DurablePlan, handlers.PlanTypes, shipping.Plan)
 	case subjects.Notification:
 		channel := n.opts.Channel
 		if channel == nil {
@@ -305,7 +305,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		if err := s.endpoints(r, notifications.Register); err != nil {
 			return err
 		}
-		return s.consume(r, subjects.DurableNotify, notifications.Notify)
+		return s.consume(r, subjects.DurableNotify, handlers.NotifyTypes, notifications.Notify)
 	case subjects.Webhook:
 		return s.endpoints(r, handlers.NewWebhooks(handlers.WebhooksDeps{
 			Journal: r.journal, Vault: keys, Lists: n.lists, Site: site, Clock: clock, Log: log, Hook: hook,
@@ -321,7 +321,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 const consumerAckWait = 10 * time.Second
 
 // consume starts a durable consumer on a connection of its own, so that its batches don't hold up requests.
-func (s *services) consume(r room, durable subjects.Durable, handle func(context.Context, journal.Record) error) error {
+func (s *services) consume(r room, durable subjects.Durable, types []string, handle func(context.Context, journal.Record) error) error {
 	n := s.n
 	nc, err := n.store.connect(string(r.service))
 	if err != nil {
@@ -333,7 +333,7 @@ func (s *services) consume(r room, durable subjects.Durable, handle func(context
 		return err
 	}
 	c := consumer(n.opts.Config.Site, durable)
-	c.Handle, c.Workers, c.Log = handle, 8, n.levels.logger(n.opts.Log, r.service)
+	c.Types, c.Handle, c.Workers, c.Log = types, handle, 8, n.levels.logger(n.opts.Log, r.service)
 	c.Retry = func() ([]time.Duration, int) { return n.live.Retry(durable) }
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // of the start alone
 	defer cancel()

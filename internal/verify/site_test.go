@@ -111,9 +111,9 @@ func (s *site) place(o id.Order, m subjects.Method, token string, f subjects.Ful
 func (s *site) await(kind subjects.Kind, name, event string) {
 	s.t.Helper()
 	there := errors.New("there")
-	err := s.journal.Follow(s.ctx, 1, []string{subjects.Event(s.c.Site(), kind, name)}, func(batch []journal.Record) error {
-		for _, r := range batch {
-			if _, e := r.Event(); e == event {
+	err := s.journal.Follow(s.ctx, 1, []string{subjects.Event(s.c.Site(), kind, name)}, func(batch []journal.Message) error {
+		for _, m := range batch {
+			if m.Header.Get(subjects.HeaderType) == subjects.TypeOf(kind, event) {
 				return there
 			}
 		}
@@ -205,7 +205,7 @@ func (s *site) settle() verify.Report {
 	defer cancel()
 	last := uint64(0)
 	var report verify.Report
-	err := s.journal.Follow(within, 1, nil, func(batch []journal.Record) (err error) {
+	err := s.journal.Follow(within, 1, nil, func(batch []journal.Message) (err error) {
 		if batch[len(batch)-1].Sequence <= last {
 			return nil
 		}

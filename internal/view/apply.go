@@ -128,6 +128,9 @@ func (b *batch) collect(events []Event, position uint64) (err error) {
 	return nil
 }
 
+// Shows reports whether the view has rows for the kind; events of others only move its position.
+func Shows(kind subjects.Kind) bool { return tableOf(kind) >= 0 }
+
 // tableOf is the index of the kind's table, or -1.
 func tableOf(kind subjects.Kind) int {
 	for i := range tables {

@@ -17,10 +17,8 @@ type Event struct {
 	Sequence uint64         // its place in the journal
 	Kind     subjects.Kind  // the aggregate's kind
 	ID       string         // the aggregate's id
-	Event    string         // the event's name; the view goes by the state alone
 	EventID  string         // the event's ce-id
-	Time     timestamp.Time // when it happened; the lists go by the state's own times
-	State    jsontext.Value // the whole aggregate after the event; not kept beyond Apply
+	State    jsontext.Value // the whole aggregate after the event, needed of its last one in a batch alone; not kept beyond Apply
 }
 
 // columns is what the tables hold of a state beside its bytes.

@@ -154,7 +154,7 @@ func anyEvent(t *rapid.T, sequence uint64) event {
 	of := func(list []string, name string) string { return rapid.SampledFrom(list).Draw(t, name) }
 	kind := rapid.SampledFrom(modelKinds).Draw(t, "kind")
 	order := of(modelOrders, "order")
-	e := event{Event: view.Event{Sequence: sequence, Kind: kind, EventID: fmt.Sprint("event-", sequence), Time: timestamp.Of(noon)}}
+	e := event{Event: view.Event{Sequence: sequence, Kind: kind, EventID: fmt.Sprint("event-", sequence)}}
 	f := &e.fields
 	f.status, f.due = of(modelStatuses, "status"), anyTime(t, "due")
 	switch kind {

@@ -36,8 +36,8 @@ var goods = []string{"espresso|Espresso", "flat-white|Flat White", "croissant|Cr
 
 func (w *world) add(kind subjects.Kind, id, event, format string, args ...any) {
 	w.sequence++
-	w.events = append(w.events, view.Event{Sequence: w.sequence, Kind: kind, ID: id, Event: event,
-		EventID: fmt.Sprintf("%032x", w.sequence*2654435761), Time: timestamp.Of(w.clock), State: fmt.Appendf(nil, format, args...)})
+	w.events = append(w.events, view.Event{Sequence: w.sequence, Kind: kind, ID: id,
+		EventID: fmt.Sprintf("%032x", w.sequence*2654435761), State: fmt.Appendf(nil, format, args...)})
 }
 
 // How much of an order's life to make.
