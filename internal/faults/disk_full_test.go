@@ -79,8 +79,8 @@ func empty(t *testing.T, ballast string) {
 	}
 }
 
-// TestFaultReadOnly has the kernel find an error in the file system and make it read-only, as it does with a disk that fails. Nothing
-// that is asked for afterwards is answered as done, and the node says that it is not ready. What was answered before is
+// TestFaultReadOnly has the kernel find an error in the file system and make it read-only, as it does with a disk that fails.
+// Nothing that is asked for afterwards is answered as done, and the node says that it is not ready. What was answered before is
 // there once the disk is repaired. The kernel gives such a file system back only to a new mount: the node is stopped for it.
 func TestFaultReadOnly(t *testing.T) {
 	t.Parallel()

@@ -63,6 +63,9 @@ func sweep() error {
 	}
 	var errs []error
 	for _, dir := range dirs {
+		if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) < 2*time.Second {
+			continue // its owner may be about to lock it
+		}
 		lock, err := lockDir(dir)
 		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
 			continue // its owner lives, or has just removed it

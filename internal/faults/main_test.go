@@ -38,6 +38,11 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	flag.Parse()
+	if !*faultsAll { // they wait more than they work
+		if err := flag.Set("test.parallel", "6"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}
 	if err := sweep(); err != nil {
 		fmt.Fprintln(os.Stderr, "what a killed run has left behind can't be removed:", err)
 	}

@@ -11,8 +11,8 @@ import (
 // syncs are the system calls that make something durable.
 const syncs = "syncfs,fsync,fdatasync"
 
-// TestFaultSyncFails has every sync fail for a while. What was asked for after the first failure is not answered as done, until the
-// disk is well; what was answered before is there.
+// TestFaultSyncFails has every sync fail for a while. What was asked for after the first failure is not answered as done, until
+// the disk is well; what was answered before is there.
 func TestFaultSyncFails(t *testing.T) {
 	t.Parallel()
 	tools(t, "strace")

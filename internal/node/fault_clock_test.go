@@ -20,9 +20,9 @@ func (c *wrongClock) set(by time.Duration) { c.ahead.Store(int64(by)) }
 
 const month = 30 * 24 * time.Hour
 
-// TestFaultClockJumps sets the clock a month back and a month ahead while orders are open, under a running node and between two of its lives, as
-// a device does whose clock has no battery. What was confirmed stays so, orders flow at any time, nothing ends before its
-// time by the site's clock has come, and everything ends after it: late rather than never.
+// TestFaultClockJumps sets the clock a month back and a month ahead while orders are open, under a running node and between two
+// of its lives, as a device does whose clock has no battery. What was confirmed stays so, orders flow at any time, nothing ends
+// before its time by the site's clock has come, and everything ends after it: late rather than never.
 func TestFaultClockJumps(t *testing.T) {
 	t.Parallel()
 	var clock wrongClock
