@@ -3,12 +3,16 @@
 package faults
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"waybill/internal/verify"
 )
 
 // cut is one moment at which the power could have failed, and what had happened by then.
@@ -56,10 +60,14 @@ func TestFaultPowerCutFast(t *testing.T) {
 				defer unplug()
 				c := node.client(t)
 				seen := cs.asOf(p.before, p.after)
-				s, err := look(c)
-				if err != nil {
-					t.Error(err)
-					return
+				var s state
+				if err := until(20*time.Second, func() (err error) { // what is still at work is not stuck
+					if s, err = look(c); err == nil && strings.Contains(s.rules(), verify.RuleStuck) {
+						err = errors.New("something still waits")
+					}
+					return err
+				}); err != nil {
+					t.Logf("after 20 s: %v", err)
 				}
 				lost := 0
 				for name, o := range seen.orders() {
