@@ -32,9 +32,13 @@ bench:
 bench-growth:
 	$(GO) test ./bench -run TestGrowth -growth 112000 -v -timeout 30m
 
-# The long campaign of faults: a kill at every step of the order process, and under load.
-faults:
-	$(GO) test ./internal/node -run 'Fault|Kill|Restart' -faults.all -v -timeout 60m
+# The long campaigns of faults, from inside (a kill at every step of the order process, a clock that jumps) and from outside (power
+# cuts, kills, disks that are full, fail or hang, processes that stand still), with one seed for all: make faults SEED=n repeats them.
+# It needs root, strace, mkfs.ext4 and mkfs.xfs, and about an hour.
+faults: build
+	@seed=$${SEED:-$$(od -An -N7 -tu8 /dev/urandom | tr -d ' ')}; echo "SEED=$$seed"; \
+	$(GO) test ./internal/node -run 'Fault|Kill|Restart' -faults.all -faults.seed $$seed -v -timeout 60m && \
+	$(GO) test ./internal/faults -parallel 1 -faults.all -faults.seed $$seed -faults.binary $(CURDIR)/waybill -v -timeout 90m
 
 fuzz:
 	for t in $$($(GO) test ./subjects -list Fuzz | grep Fuzz); do $(GO) test ./subjects -run '^$$' -fuzz "^$$t$$" -fuzztime 20s || exit 1; done

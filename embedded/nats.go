@@ -77,6 +77,9 @@ func StartNATS(ctx context.Context, c NATSConfig) (*NATS, error) {
 	if err := writable(c.DataDir); err != nil {
 		return nil, err
 	}
+	if err := dropUnreadable(c.DataDir, c.Log); err != nil {
+		return nil, err
+	}
 	opts, err := c.options(host, port)
 	if err != nil {
 		return nil, err

@@ -328,7 +328,7 @@ func (p *Process) round(ctx context.Context, start func(func(context.Context))) 
 	for _, item := range items {
 		key := string(item.Kind) + "." + item.ID
 		t := p.tries[key]
-		if !now.Before(t.next) {
+		if !now.Before(t.next) || t.next.Sub(now) > longestRetry { // the latter where the clock was set back meanwhile
 			t = try{now.Add(min(p.live.Duration(configs.OrderRetryInterval)<<min(t.n, 8), longestRetry)), t.n + 1}
 			start(func(ctx context.Context) { p.work(ctx, item) })
 		}

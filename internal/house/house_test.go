@@ -21,7 +21,7 @@ var floors = [][]string{
 	{"internal/vault", "internal/sandbox", "internal/registry", "internal/verify", "embedded", "client"},
 	{"handlers", "internal/gateway"},
 	{"internal/node"},
-	{"internal/nodetest", "bench", "cmd/waybill"},
+	{"internal/nodetest", "internal/faults", "bench", "cmd/waybill"},
 }
 
 // beside names the imports within a floor.
