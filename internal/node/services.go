@@ -27,7 +27,7 @@ import (
 
 // services are the services of this process, each on a connection and with a user of its own.
 type services struct {
-	n       *Node
+	n       *life
 	cancel  context.CancelFunc // ends elections and the background process
 	running sync.WaitGroup
 	leads   atomic.Bool    // this process serves the stock
@@ -38,7 +38,7 @@ type services struct {
 }
 
 // streams creates the streams and consumers, or checks those that are there.
-func (n *Node) streams(ctx context.Context) error {
+func (n *life) streams(ctx context.Context) error {
 	nc, err := n.store.connect("admin")
 	if err != nil {
 		return err
@@ -71,12 +71,12 @@ func consumer(site subjects.Site, durable subjects.Durable) journal.ConsumerConf
 	return journal.ConsumerConfig{Durable: durable, Filters: filters[durable], AckWait: consumerAckWait}
 }
 
-func (n *Node) openJournal(nc *nats.Conn) (*journal.Journal, error) {
+func (n *life) openJournal(nc *nats.Conn) (*journal.Journal, error) {
 	return journal.Open(nc, journal.Options{Site: n.opts.Config.Site, Barrier: n.barrier, Now: n.opts.Clock, Log: n.log, Reader: subjects.ReaderPrefix})
 }
 
 // serve starts the services of this process in the order of subjects.Services: who is called starts before its callers.
-func (n *Node) serve(context.Context) error {
+func (n *life) serve(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background()) // ended by stop
 	s := &services{n: n, cancel: cancel, servers: make(map[subjects.Service]*rpc.Server)}
 	n.services = s
@@ -196,7 +196,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 	case subjects.Journal:
 		var store handlers.Store
 		if n.store.own != nil {
-			store = n.barrier
+			store = servedStore{n.barrier, n.store.own.ServerID()}
 		}
 		return s.endpoints(r, handlers.NewJournals(store, n.sealFile(), n.models).Register)
 	case subjects.Config:
@@ -383,7 +383,7 @@ func (s *services) health(service subjects.Service) registry.Health {
 		worst(registry.Passing, name, "")
 	}
 	if n.store.own != nil {
-		check("nats", registry.Critical, n.store.own.Healthy())
+		check("nats", registry.Critical, n.healthy())
 	}
 	check("durability", registry.Critical, n.barrier.Err())
 	if n.space.low() {
@@ -395,6 +395,9 @@ func (s *services) health(service subjects.Service) registry.Health {
 		worst(registry.Warning, "read models", strings.Join(behind, ", "))
 	} else {
 		worst(registry.Passing, "read models", "")
+	}
+	if text := n.restarts(); text != "" {
+		worst(registry.Passing, "restarts", "the store was "+text)
 	}
 	s.mu.Lock()
 	server := s.servers[service]
@@ -410,6 +413,14 @@ func (s *services) health(service subjects.Service) registry.Health {
 	}
 	return h
 }
+
+// servedStore is the store of this process as the others of its site see it.
+type servedStore struct {
+	barrier
+	server string
+}
+
+func (s servedStore) ID() string { return s.server }
 
 // books shows the sandbox gateway's ledger as the contract has it.
 type books struct{ *sandbox.Gateway }

@@ -1,13 +1,14 @@
 package node
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 
 	"waybill/configs"
+	"waybill/embedded"
 )
 
 // space watches the free space of the data directory's file system. Below the mark new orders are refused while those that
@@ -52,12 +53,12 @@ func (s *space) run() {
 }
 
 func (s *space) look() {
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.dir, &st); err != nil {
+	bytes, err := embedded.FreeSpace(s.dir)
+	if err != nil {
 		s.log.Warn().Err(err).Msg("the free space can't be read")
 		return
 	}
-	free, mark := int64(st.Bavail)*st.Bsize, s.live.Int(configs.StorageLowSpace)
+	free, mark := int64(min(bytes, math.MaxInt64)), s.live.Int(configs.StorageLowSpace)
 	switch full := s.full.Load(); {
 	case !full && free < mark:
 		s.full.Store(true)

@@ -38,6 +38,9 @@ func WithHook(f func(point string)) Option { return func(o *node.Options) { o.Ho
 // WithClock has the domain tell the time by f.
 func WithClock(f func() time.Time) Option { return func(o *node.Options) { o.Clock = f } }
 
+// WithSyncFault has each sync of the store, and each look at the disk, fail with what f returns; nil lets it through.
+func WithSyncFault(f func() error) Option { return func(o *node.Options) { o.SyncFault = f } }
+
 // WithConfig changes the configuration.
 func WithConfig(f func(*configs.Config)) Option { return func(o *node.Options) { f(&o.Config) } }
 
