@@ -42,8 +42,9 @@ type round struct {
 
 // NewBarrier makes the barrier of the file system that dir is on. A strict one syncs; one that is not (fast) lets everyone
 // pass at once. It must be opened before the first message is written: an error in writing back is only reported to those
-// who had the file system open then. Error: unavailable where dir can't be opened or the system can't sync a file system.
-func NewBarrier(dir string, strict bool) (*Barrier, error) {
+// who had the file system open then. inject is for tests: where it is given, it is asked before each sync, and its error is
+// the sync's. Error: unavailable where dir can't be opened or the system can't sync a file system.
+func NewBarrier(dir string, strict bool, inject func() error) (*Barrier, error) {
 	if !strict {
 		return newBarrier(nil, nil), nil
 	}
@@ -51,7 +52,20 @@ func NewBarrier(dir string, strict bool) (*Barrier, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "the file system of %s can't be made durable: choose another --data, or run with --durability fast", dir)
 	}
-	return newBarrier(sync, release), nil
+	return newBarrier(injected(sync, inject), release), nil
+}
+
+// injected is sync with what a test wants before it.
+func injected(sync, inject func() error) func() error {
+	if inject == nil {
+		return sync
+	}
+	return func() error {
+		if err := inject(); err != nil {
+			return err
+		}
+		return sync()
+	}
 }
 
 // NewBarrierWith makes a strict barrier for which sync stands in place of the system's: a test that looks at what is durable, or
@@ -188,7 +202,7 @@ func (b *Barrier) run() {
 		if err := b.sync(); err != nil {
 			// After a failed sync the kernel may have dropped the dirty pages: a later success would prove nothing.
 			r.err = b.fail(fault.Wrap(err, fault.Unavailable,
-				"the storage could not be made durable, so nothing is confirmed any more: check the disk and restart the node"))
+				"the storage could not be made durable, so nothing is confirmed until the store has been restarted, which happens by itself once the disk is well"))
 			close(r.over)
 			return
 		}

@@ -211,7 +211,7 @@ func TestBarrierContextEnds(t *testing.T) {
 }
 
 func TestBarrierFast(t *testing.T) {
-	b, err := NewBarrier("/does/not/exist", false)
+	b, err := NewBarrier("/does/not/exist", false, nil)
 	check(t, err)
 	b.Note(3)
 	check(t, b.Wait(t.Context(), 7))
@@ -267,7 +267,7 @@ func TestBarrierClose(t *testing.T) {
 
 // The real thing, on the real file system: nobody is let go early, and many waiters take few syncs.
 func TestBarrierOnDisk(t *testing.T) {
-	b, err := NewBarrier(t.TempDir(), true)
+	b, err := NewBarrier(t.TempDir(), true, nil)
 	check(t, err)
 	real := b.sync
 	var count atomic.Int32
@@ -287,13 +287,13 @@ func TestBarrierOnDisk(t *testing.T) {
 	}
 	t.Logf("%d syncs for %d waiters", count.Load(), waiters)
 	check(t, b.Close())
-	if _, err := NewBarrier("/does/not/exist", true); fault.CodeOf(err) != fault.Unavailable {
+	if _, err := NewBarrier("/does/not/exist", true, nil); fault.CodeOf(err) != fault.Unavailable {
 		t.Errorf("no directory: %v", err)
 	}
 }
 
 func BenchmarkBarrier(b *testing.B) {
-	bar, err := NewBarrier(b.TempDir(), true)
+	bar, err := NewBarrier(b.TempDir(), true, nil)
 	check(b, err)
 	defer bar.Close()
 	var seq atomic.Uint64

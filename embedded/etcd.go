@@ -34,9 +34,10 @@ type Etcd struct {
 }
 
 const (
-	walSegment   = 4 << 20   // of 64 MB as etcd has it: two are preallocated
-	etcdQuota    = 256 << 20 // settings, health and elections take a few hundred kilobytes
-	etcdSnapshot = 5_000     // entries between snapshots, so that a start has little to read
+	closeExtra   = 300 * time.Millisecond // beyond what etcd gives its clients to end their requests
+	walSegment   = 4 << 20                // of 64 MB as etcd has it: two are preallocated
+	etcdQuota    = 256 << 20              // settings, health and elections take a few hundred kilobytes
+	etcdSnapshot = 5_000                  // entries between snapshots, so that a start has little to read
 )
 
 // wal.SegmentSizeBytes is a variable of its package; setting it once, before the first use, is the only way to tune it.
@@ -179,7 +180,7 @@ func (e *Etcd) Addr() string { return e.etcd.Clients[0].Addr().String() }
 func (e *Etcd) Healthy() error {
 	select {
 	case <-e.log.fatal:
-		return fault.New(fault.Unavailable, "etcd gave up (%s): check the disk and restart the node", e.log.why())
+		return fault.New(fault.Unavailable, "etcd gave up (%s): it is restarted once the disk is well", e.log.why())
 	case <-e.etcd.Server.StopNotify():
 		return fault.New(fault.Unavailable, "etcd is stopped")
 	default:
@@ -208,6 +209,19 @@ func (e *Etcd) shutdown() {
 	if e.client != nil {
 		e.client.Close()
 	}
-	e.etcd.Close()
+	closed := make(chan struct{})
+	go func() { // ends at the latest when the last client's connection does
+		e.etcd.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+	case <-time.After(e.etcd.Server.Cfg.ReqTimeout() + closeExtra):
+		// A connection on which nothing was ever sent keeps Close waiting. The requests have ended by now, so that the rest may.
+		for _, l := range e.etcd.Clients {
+			l.Close()
+		}
+		e.etcd.Server.Stop()
+	}
 	close(e.stopped)
 }

@@ -75,9 +75,11 @@ func (l *etcdLog) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	}
 	level := zerolog.WarnLevel
 	switch {
+	case l.stopping.Load():
+		level = zerolog.DebugLevel
 	case e.Level > zapcore.ErrorLevel:
 		level = zerolog.ErrorLevel
-	case usual[e.Message] || l.stopping.Load() || strings.Contains(e.Message, "cannot campaign at term"),
+	case usual[e.Message] || strings.Contains(e.Message, "cannot campaign at term"),
 		enc.Fields["error"] == "lease not found": // a former life's, which had run out by itself
 		level = zerolog.DebugLevel
 	}

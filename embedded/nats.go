@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -202,7 +203,7 @@ func (c NATSConfig) options(host string, port int) (*options, error) {
 		c.MaxPayload = defaultMaxPayload
 	}
 	o := &options{Options: server.Options{
-		ServerName: "waybill-" + string(c.Site),
+		ServerName: serverNames + string(c.Site),
 		Host:       host,
 		Port:       port,
 		DontListen: true,
@@ -244,6 +245,11 @@ func (n *NATS) Addr() string {
 	}
 	return net.JoinHostPort(a.IP.String(), strconv.Itoa(a.Port))
 }
+
+const serverNames = "waybill-"
+
+// IsServer reports whether a server's name is one that this package gives.
+func IsServer(name string) bool { return strings.HasPrefix(name, serverNames) }
 
 // ServerID is the server's id, new at each start; every client is told it on connecting.
 func (n *NATS) ServerID() string { return n.server.ID() }
@@ -307,16 +313,16 @@ func (n *NATS) Link(user string, once bool, lost func(error)) (*lean.Conn, error
 }
 
 // Healthy returns why the server can't do its work, or nil: it is stopped, JetStream is off, a stream was not recovered, or
-// the store can't be written since some moment (which only a restart heals). It reads state only, in microseconds.
+// the store can't be written since some moment (which only a restart of the server heals). It reads state only, in microseconds.
 func (n *NATS) Healthy() error {
 	if !n.server.Running() {
 		return fault.New(fault.Unavailable, "the NATS server is stopped")
 	}
 	if !n.server.JetStreamEnabled() {
-		return fault.New(fault.Unavailable, "JetStream has been switched off (%s): check the disk's free space and restart the node", n.log.why())
+		return fault.New(fault.Unavailable, "JetStream has been switched off (%s): the server is restarted once the disk is well", n.log.why())
 	}
 	if e := n.log.lostWrites(); e != "" {
-		return fault.New(fault.Unavailable, "the NATS store can't be written (%s): check the disk and restart the node", e)
+		return fault.New(fault.Unavailable, "the NATS store can't be written (%s): the server is restarted once the disk is well", e)
 	}
 	if err := n.gate.healthy(); err != nil {
 		return err

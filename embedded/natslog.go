@@ -82,7 +82,7 @@ func (l *natsLog) remember(s string) {
 	if l.keep && len(l.trouble) < maxTrouble {
 		l.trouble = append(l.trouble, strings.TrimSpace(s))
 	}
-	if l.writeErr == "" && strings.Contains(s, "Critical write error") {
+	if l.writeErr == "" && (strings.Contains(s, "Critical write error") || strings.Contains(s, "failed to store a msg")) {
 		l.writeErr = s
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 
+	"waybill/internal/fault"
 	"waybill/internal/journal"
 	"waybill/internal/rpc"
 	"waybill/subjects"
@@ -17,6 +18,8 @@ type Store interface {
 	Sync(ctx context.Context) error
 	Durable() uint64
 	Strict() bool
+	// ID names the NATS server that runs the store. It is new at each start.
+	ID() string
 }
 
 // ReadModels are the read models of this process.
@@ -52,6 +55,9 @@ func (j *Journals) Register(s *rpc.Server) {
 }
 
 func (j *Journals) sync(ctx context.Context, r *subjects.SyncRequest) (*subjects.Synced, error) {
+	if r.Store != "" && r.Store != j.store.ID() {
+		return nil, fault.New(fault.Unavailable, "the store was restarted, and what it had acknowledged before may be gone: ask again with the same id")
+	}
 	err := error(nil)
 	if r.Sequence == 0 {
 		err = j.store.Sync(ctx)

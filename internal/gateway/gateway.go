@@ -21,15 +21,17 @@ type Server struct {
 	done     chan struct{}
 }
 
-// Readiness is the body of /readyz: what is missing before the node takes orders; nothing once it does.
+// Readiness is the body of /readyz: what is missing before the node takes orders, nothing once it does; and what it restarted
+// by itself, if it did.
 type Readiness struct {
 	Ready   bool     `json:"ready"`
 	Missing []string `json:"missing"`
+	Notes   []string `json:"notes,omitzero"`
 }
 
-// Start listens on addr and serves until Stop. missing says what the node lacks before it takes orders; it is called for each
-// request and must not wait. Error: unavailable, in one line, for an address that can't be listened on.
-func Start(addr string, missing func() []string, log zerolog.Logger) (*Server, error) {
+// Start listens on addr and serves until Stop. missing says what the node lacks before it takes orders, notes what else an
+// operator may want to know; they are called for each request and must not wait. Error: unavailable, in one line, for an address that can't be listened on.
+func Start(addr string, missing, notes func() []string, log zerolog.Logger) (*Server, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "HTTP can't listen on %s: is another program there? choose another --http-addr", addr)
@@ -40,10 +42,10 @@ func Start(addr string, missing func() []string, log zerolog.Logger) (*Server, e
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if lacks := missing(); len(lacks) > 0 {
-			write(w, http.StatusServiceUnavailable, Readiness{false, lacks})
+			write(w, http.StatusServiceUnavailable, Readiness{false, lacks, notes()})
 			return
 		}
-		write(w, http.StatusOK, Readiness{true, []string{}})
+		write(w, http.StatusOK, Readiness{true, []string{}, notes()})
 	})
 	s := &Server{listener: l, done: make(chan struct{}), http: http.Server{
 		Handler: secured(mux), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,

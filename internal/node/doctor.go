@@ -21,7 +21,7 @@ import (
 // service whose health is critical steps aside while another instance is better: it leaves its queue group, or gives its
 // leadership back, until it is well. Where there is no other, a bad answer is better than none, and it stays.
 type doctor struct {
-	n       *Node
+	n       *life
 	s       *services
 	calls   *rpc.Caller
 	gateway paygate.Gateway // nil where this process serves no payments
@@ -238,7 +238,7 @@ func (d *doctor) lookAtStore(ctx context.Context) []finding {
 	var out []finding
 	if n.store.own != nil {
 		f := well("nats")
-		if err := n.store.own.Healthy(); err != nil {
+		if err := n.healthy(); err != nil {
 			f.Status, f.Message = registry.Critical, fault.From(err).Message
 		}
 		out = append(out, f)
@@ -266,6 +266,12 @@ func (d *doctor) lookAtStore(ctx context.Context) []finding {
 	}
 	out = append(out, f)
 
+	if text := n.restarts(); text != "" {
+		f := well("restarts")
+		f.Message = "the store was " + text
+		out = append(out, f)
+	}
+
 	f = well("read models")
 	if behind := n.models.missing(); len(behind) > 0 {
 		f.Status, f.Message = registry.Warning, strings.Join(behind, ", ")
@@ -275,11 +281,9 @@ func (d *doctor) lookAtStore(ctx context.Context) []finding {
 
 func (d *doctor) lookAtEtcd() finding {
 	f := well("etcd")
-	if d.n.etcd != nil {
-		if err := d.n.etcd.Healthy(); err != nil {
-			f.Status, f.Message = registry.Warning, fault.From(err).Message
-			return f
-		}
+	if err := d.n.etcdHealthy(); err != nil {
+		f.Status, f.Message = registry.Warning, fault.From(err).Message
+		return f
 	}
 	if reason, away := d.n.registry.Degraded(); away {
 		f.Status, f.Message = registry.Warning, reason

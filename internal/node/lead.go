@@ -29,7 +29,7 @@ const (
 	rightPause   = 500 * time.Millisecond // the most between two questions, so that not everybody leads at once
 )
 
-func (n *Node) openRoles() (*roles, error) {
+func (n *life) openRoles() (*roles, error) {
 	nc, err := n.store.connect(embedded.Front(subjects.Health))
 	if err != nil {
 		return nil, err

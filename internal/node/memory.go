@@ -28,7 +28,7 @@ const (
 )
 
 // tuneMemory begins, unless the operator has said by GOGC or GOMEMLIMIT how it is to be.
-func (n *Node) tuneMemory() {
+func (n *life) tuneMemory() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}

@@ -35,7 +35,7 @@ type models struct {
 }
 
 // follow starts the projection.
-func (n *Node) follow(v *view.View) (*models, error) {
+func (n *life) follow(v *view.View) (*models, error) {
 	nc, err := n.store.connect("journal")
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (n *Node) follow(v *view.View) (*models, error) {
 	return m, nil
 }
 
-func (n *Node) sealFile() string { return filepath.Join(n.opts.Config.Data, "seals.jsonl") }
+func (n *life) sealFile() string { return filepath.Join(n.opts.Config.Data, "seals.jsonl") }
 
 func (m *models) stop() {
 	m.cancel()

@@ -41,6 +41,8 @@ type Options struct {
 	Clock func() time.Time
 	Hook  func(point string)
 	Sync  func() error
+	// SyncFault is asked before each sync of the store, and whenever the disk is tried; its error is what they end with. For tests.
+	SyncFault func() error
 	// Channel is how customers are reached; nil is the log.
 	Channel handlers.Channel
 	// TuneMemory has the node set the collector of its process, for a process that runs nothing else.
@@ -55,35 +57,25 @@ type Endpoints struct {
 	PID  int    `json:"pid"`
 }
 
-// Node is a running node. Its methods are safe for concurrent use.
+// Node is a running node: a shell that lasts (the directory's lock, etcd, HTTP), and in it the life of the moment, which is all
+// that rests on the store. Its methods are safe for concurrent use.
 type Node struct {
+	closers
 	opts     Options
 	instance string
-	log      zerolog.Logger
 	levels   *levels
-
-	store    *store
-	etcd     *embedded.Etcd // nil where etcd runs elsewhere
 	live     *configs.Live
-	registry *registry.Registry
-	barrier  barrier
-	hashKey  []byte
-	models   *models
-	lists    *handlers.Lists
-	space    *space
-	services *services
-	http     *gateway.Server
+
+	etcd       *embedded.KeptEtcd // nil where etcd runs elsewhere
+	etcdClient *clientv3.Client
+	disk       *embedded.Disk
+	space      *space
+	healing    healing
+	http       *gateway.Server
 
 	endpoints Endpoints
-	closers   []closer // in the order of the start
 	stopOnce  sync.Once
 	stopErr   error
-}
-
-// closer undoes one step of the start.
-type closer struct {
-	name  string
-	close func(ctx context.Context) error
 }
 
 // Start starts a node and returns once it takes orders: its health is written, its roles are claimed, its read models have
@@ -99,25 +91,18 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	n := &Node{opts: o, instance: instanceName(), live: configs.NewLive()}
 	n.levels = newLevels(n.live, o.Config.LogLevel)
 	n.log = n.levels.logger(o.Log, "")
+	n.onStop("log levels", func(context.Context) error { n.levels.stop(); return nil })
 	for _, step := range []func(context.Context) error{
 		n.directory,  // first: nobody else may touch what follows
-		n.servers,    // NATS and etcd, at the same time: neither needs the other
-		n.settings,   // before the services: they read the settings
-		n.durability, // before anything is written
-		n.readModels, // before the services: they list from them
-		n.serve,      // who is called before who calls
+		n.firstLife,  // etcd, NATS, and all that rests on them
 		n.listenHTTP, // last: it says whether all the rest stands
+		n.becomeReady,
 	} {
 		if err := step(ctx); err != nil {
 			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
 			return nil, errors.Join(err, n.unwind(stopping))
 		}
-	}
-	if err := n.becomeReady(ctx); err != nil {
-		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		return nil, errors.Join(err, n.unwind(stopping))
 	}
 	return n, nil
 }
@@ -138,24 +123,6 @@ func (n *Node) Endpoints() Endpoints { return n.endpoints }
 func (n *Node) Stop(ctx context.Context) error {
 	n.stopOnce.Do(func() { n.stopErr = n.unwind(ctx) })
 	return n.stopErr
-}
-
-func (n *Node) onStop(name string, f func(context.Context) error) {
-	n.closers = append(n.closers, closer{name, f})
-}
-
-func (n *Node) unwind(ctx context.Context) error {
-	var errs []error
-	for i := len(n.closers) - 1; i >= 0; i-- {
-		c, start := n.closers[i], time.Now()
-		if err := c.close(ctx); err != nil {
-			n.log.Warn().Err(err).Str("part", c.name).Msg("a part did not stop cleanly")
-			errs = append(errs, err)
-		}
-		n.log.Debug().Str("part", c.name).Dur("took", time.Since(start)).Msg("stopped")
-	}
-	n.closers = nil
-	return errors.Join(errs...)
 }
 
 // directory takes the data directory for this process.
@@ -198,58 +165,62 @@ func join(c configs.Config) (configs.Config, error) {
 	return c, nil
 }
 
-// servers starts NATS and etcd, or connects to those that run elsewhere.
-func (n *Node) servers(ctx context.Context) error {
+// firstLife starts etcd and the first life, and has them tended.
+func (n *Node) firstLife(ctx context.Context) error {
 	c, err := join(n.opts.Config)
 	if err != nil {
 		return err
 	}
 	n.opts.Config = c
-	type started struct {
-		etcd   *embedded.Etcd
-		client *clientv3.Client
-		err    error
+	n.disk = embedded.NewDisk(c.Data, func() uint64 { return uint64(n.live.Int(configs.StorageLowSpace)) }, n.opts.SyncFault)
+	n.space = newSpace(freeSpace(c.Data), n.live, n.log)
+	n.onStop("space", func(context.Context) error { n.space.stop(); return nil })
+	etcd := make(chan error, 1)
+	go func() { etcd <- n.startEtcd(ctx) }() // at the same time as NATS: neither needs the other
+	first := n.newLife()
+	err = first.open(ctx)
+	// The errors of both, in this order: an operator mends one thing at a time.
+	if err = firstLine(errors.Join(err, <-etcd)); err == nil {
+		err = first.begin(ctx, n.etcdClient)
 	}
-	etcd := make(chan started, 1)
-	go func() {
-		var s started
-		if len(c.EtcdEndpoints) > 0 {
-			s.client, s.err = dialEtcd(c.EtcdEndpoints)
-		} else {
-			s.etcd, s.err = embedded.StartEtcd(ctx, embedded.EtcdConfig{DataDir: filepath.Join(c.Data, "etcd"), Addr: c.EtcdAddr, Log: n.log})
+	if err != nil {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return errors.Join(err, first.unwind(stopping))
+	}
+	n.endpoints.NATS = first.store.url
+	if own := first.store.own; own != nil {
+		n.opts.Config.NATSAddr = own.Addr() // where port 0 was asked for, the next life has the same port
+	}
+	n.healing.life.Store(first)
+	tending, cancel := context.WithCancel(context.WithoutCancel(ctx)) // ended by stopLife
+	n.healing.cancel, n.healing.done = cancel, make(chan struct{})
+	go n.tend(tending)
+	n.onStop("site", n.stopLife)
+	return nil
+}
+
+// startEtcd starts etcd, or finds the way to the one that runs elsewhere.
+func (n *Node) startEtcd(ctx context.Context) error {
+	c := n.opts.Config
+	endpoints := c.EtcdEndpoints
+	if len(endpoints) == 0 {
+		etcd, err := embedded.KeepEtcd(ctx, embedded.EtcdConfig{DataDir: filepath.Join(c.Data, "etcd"), Addr: c.EtcdAddr, Log: n.log}, n.disk)
+		if err != nil {
+			return err
 		}
-		etcd <- s
-	}()
-	store, err := openStore(ctx, c, n.log)
-	if err == nil {
-		n.store = store
-		n.onStop("nats", func(ctx context.Context) error {
-			store.forget()
-			if store.own != nil {
-				return store.own.Stop(ctx)
-			}
-			return nil
-		})
-		n.endpoints.NATS = store.url
+		n.etcd = etcd
+		n.onStop("etcd", etcd.Stop)
+		endpoints = []string{"http://" + etcd.Addr()}
 	}
-	e := <-etcd
-	switch {
-	case e.etcd != nil:
-		n.etcd = e.etcd
-		n.onStop("etcd", e.etcd.Stop)
-		n.endpoints.Etcd = "http://" + e.etcd.Addr()
-	case e.client != nil:
-		n.onStop("etcd client", func(context.Context) error { return e.client.Close() })
-		n.endpoints.Etcd = c.EtcdEndpoints[0]
+	n.endpoints.Etcd = endpoints[0]
+	client, err := dialEtcd(endpoints)
+	if err != nil {
+		return err
 	}
-	if err := errors.Join(err, e.err); err != nil {
-		return firstLine(err)
-	}
-	client := e.client
-	if n.etcd != nil {
-		client = n.etcd.Client()
-	}
-	return n.openRegistry(ctx, client)
+	n.etcdClient = client
+	n.onStop("etcd client", func(context.Context) error { return client.Close() })
+	return nil
 }
 
 // firstLine is the first of joined errors: an operator mends one thing at a time.
@@ -270,9 +241,9 @@ func dialEtcd(endpoints []string) (*clientv3.Client, error) {
 	return c, nil
 }
 
-func (n *Node) openRegistry(ctx context.Context, client *clientv3.Client) error {
+func (n *life) openRegistry(ctx context.Context) error {
 	r, err := registry.Open(ctx, registry.Options{
-		Client: client, Site: n.opts.Config.Site, Instance: n.instance, StateFile: filepath.Join(n.opts.Config.Data, "settings.json"),
+		Client: n.etcd, Site: n.opts.Config.Site, Instance: n.instance, StateFile: filepath.Join(n.opts.Config.Data, "settings.json"),
 		Live: n.live, Log: n.log,
 	})
 	if err != nil {
@@ -288,17 +259,21 @@ func (n *Node) openRegistry(ctx context.Context, client *clientv3.Client) error 
 	return nil
 }
 
-// settings revokes what a former life of this directory still claims, and applies the log levels.
-func (n *Node) settings(ctx context.Context) error {
+// settings revokes what a former life of this directory still claims.
+func (n *life) settings(ctx context.Context) error {
+	if _, away := n.registry.Degraded(); away { // nothing is to be waited for: the registry does it when etcd is back
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		ctx = over
+	}
 	if err := n.registry.RevokeFormer(ctx); err != nil {
 		n.log.Warn().Err(err).Msg("the leases of this node's former life run out by themselves")
 	}
-	n.onStop("log levels", func(context.Context) error { n.levels.stop(); return nil })
 	return nil
 }
 
 // durability makes the streams and the barrier.
-func (n *Node) durability(ctx context.Context) error {
+func (n *life) durability(ctx context.Context) error {
 	c := n.opts.Config
 	strict := c.Durability == configs.Strict
 	if n.store.own != nil { // before the first write: the system tells of a failed one only those who had the file system open
@@ -313,7 +288,8 @@ func (n *Node) durability(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b, err := newRemoteBarrier(rpc.NewCaller(lean.Over(nc), c.Site), strict)
+		n.link, n.server = nc, nc.ConnectedServerId() // before anything is acknowledged in this life
+		b, err := newRemoteBarrier(rpc.NewCaller(lean.Over(nc), c.Site), strict, n.server)
 		if err != nil {
 			nc.Close()
 			return err
@@ -324,8 +300,6 @@ func (n *Node) durability(ctx context.Context) error {
 	if err := n.streams(ctx); err != nil {
 		return err
 	}
-	n.space = newSpace(freeSpace(c.Data), n.live, n.log)
-	n.onStop("space", func(context.Context) error { n.space.stop(); return nil })
 	var err error
 	if n.opts.TuneMemory {
 		n.tuneMemory()
@@ -335,15 +309,15 @@ func (n *Node) durability(ctx context.Context) error {
 }
 
 // ownBarrier is the barrier of the store that this process holds.
-func (n *Node) ownBarrier(strict bool) (*embedded.Barrier, error) {
+func (n *life) ownBarrier(strict bool) (*embedded.Barrier, error) {
 	if strict && n.opts.Sync != nil {
 		return embedded.NewBarrierWith(n.opts.Sync), nil
 	}
-	return embedded.NewBarrier(filepath.Join(n.opts.Config.Data, "nats"), strict)
+	return embedded.NewBarrier(filepath.Join(n.opts.Config.Data, "nats"), strict, n.opts.SyncFault)
 }
 
 // readModels opens the view and begins to follow the journal.
-func (n *Node) readModels(ctx context.Context) error {
+func (n *life) readModels(ctx context.Context) error {
 	v, err := view.Open(ctx, filepath.Join(n.opts.Config.Data, "view.db"), n.log)
 	if err != nil {
 		return err
@@ -363,7 +337,7 @@ func (n *Node) listenHTTP(context.Context) error {
 	if !embedded.Loopback(n.opts.Config.HTTPAddr) {
 		return fault.New(fault.InvalidArgument, "HTTP on %s would be open to anybody, without credentials and TLS: listen on 127.0.0.1", n.opts.Config.HTTPAddr)
 	}
-	s, err := gateway.Start(n.opts.Config.HTTPAddr, n.missing, n.log)
+	s, err := gateway.Start(n.opts.Config.HTTPAddr, n.missing, n.notes, n.log)
 	if err != nil {
 		return err
 	}
@@ -403,7 +377,9 @@ func (n *Node) becomeReady(ctx context.Context) error {
 		return fault.Wrap(err, fault.Unavailable, "%s can't be written", file)
 	}
 	n.onStop("endpoints", func(context.Context) error {
-		n.registry.Withdraw() // before the services: what still finishes its work takes no more
+		if l := n.healing.life.Load(); l != nil {
+			l.registry.Withdraw() // before the services: what still finishes its work takes no more
+		}
 		return n.forgetEndpoints()
 	})
 	return nil
@@ -411,23 +387,9 @@ func (n *Node) becomeReady(ctx context.Context) error {
 
 // missing is what the node lacks before it takes orders.
 func (n *Node) missing() []string {
-	var out []string
-	if n.store.own != nil {
-		if err := n.store.own.Healthy(); err != nil {
-			out = append(out, "nats: "+fault.From(err).Message)
-		}
-	}
-	if err := n.barrier.Err(); err != nil {
-		out = append(out, "durability: "+fault.From(err).Message)
-	}
-	if n.space.low() {
-		out = append(out, "space: the file system is almost full")
-	}
-	out = append(out, n.models.missing()...)
-	out = append(out, n.services.missing()...)
-	out = append(out, n.services.doctor.critical()...)
-	if _, degraded := n.registry.Degraded(); !degraded && !n.registry.HealthWritten() {
-		out = append(out, "health: not yet written to etcd")
+	out := n.healing.missing()
+	if l := n.healing.life.Load(); l != nil {
+		out = append(out, l.missing()...)
 	}
 	return out
 }

@@ -27,7 +27,7 @@ import (
 
 // services are the services of this process, each on a connection and with a user of its own.
 type services struct {
-	n       *Node
+	n       *life
 	cancel  context.CancelFunc // ends elections and the background process
 	running sync.WaitGroup
 	roles   *roles
@@ -41,7 +41,7 @@ type services struct {
 }
 
 // streams creates the streams and consumers, or checks those that are there.
-func (n *Node) streams(ctx context.Context) error {
+func (n *life) streams(ctx context.Context) error {
 	nc, err := n.store.connect("admin")
 	if err != nil {
 		return err
@@ -75,12 +75,12 @@ func consumer(site subjects.Site, durable subjects.Durable) journal.ConsumerConf
 }
 
 // openJournal opens the journal on a connection; link may be nil.
-func (n *Node) openJournal(nc *nats.Conn, link lean.Link) (*journal.Journal, error) {
+func (n *life) openJournal(nc *nats.Conn, link lean.Link) (*journal.Journal, error) {
 	return journal.Open(nc, journal.Options{Link: link, Site: n.opts.Config.Site, Barrier: n.barrier, Now: n.opts.Clock, Log: n.log, Reader: subjects.ReaderPrefix})
 }
 
 // serve starts the services of this process in the order of subjects.Services: who is called starts before its callers.
-func (n *Node) serve(context.Context) error {
+func (n *life) serve(context.Context) error {
 	ctx, cancel := context.WithCancel(context.Background()) // ended by stop
 	s := &services{n: n, cancel: cancel, servers: make(map[subjects.Service]*rpc.Server)}
 	n.services = s
@@ -109,7 +109,7 @@ func (n *Node) serve(context.Context) error {
 }
 
 // runs reports whether a service is one of this process's.
-func (n *Node) runs(service subjects.Service) bool {
+func (n *life) runs(service subjects.Service) bool {
 	return slices.Contains(n.opts.Config.Services, service)
 }
 
@@ -234,7 +234,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 	case subjects.Journal:
 		var store handlers.Store
 		if n.store.own != nil {
-			store = n.barrier
+			store = servedStore{n.barrier, n.store.own.ServerID()}
 		}
 		return s.endpoints(r, handlers.NewJournals(store, n.sealFile(), n.models).Register)
 	case subjects.Config:
@@ -367,10 +367,18 @@ func (s *services) unbroken(lost func(error)) (j *journal.Journal, disconnect fu
 }
 
 // gatewayKey is what the payment gateway is entered with, as the setting has it at the moment.
-func (n *Node) gatewayKey() (string, error) {
+func (n *life) gatewayKey() (string, error) {
 	key, err := n.live.Secret(configs.PaymentGatewayKey)
 	return key.Reveal(), err
 }
+
+// servedStore is the store of this process as the others of its site see it.
+type servedStore struct {
+	barrier
+	server string
+}
+
+func (s servedStore) ID() string { return s.server }
 
 // books shows the sandbox gateway's ledger as the contract has it.
 type books struct{ *sandbox.Gateway }

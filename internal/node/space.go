@@ -1,13 +1,14 @@
 package node
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
-	"golang.org/x/sys/unix"
 
 	"waybill/configs"
+	"waybill/embedded"
 )
 
 // space watches the free space of the data directory's file system. Below the mark new orders are refused while those that
@@ -84,8 +85,7 @@ func (s *space) look() {
 // freeSpace reads how many bytes are free on the file system of a directory.
 func freeSpace(dir string) func() (int64, error) {
 	return func() (int64, error) {
-		var st unix.Statfs_t
-		err := unix.Statfs(dir, &st)
-		return int64(st.Bavail) * st.Bsize, err
+		bytes, err := embedded.FreeSpace(dir)
+		return int64(min(bytes, math.MaxInt64)), err
 	}
 }

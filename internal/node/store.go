@@ -126,7 +126,7 @@ func remoteStore(c configs.Config, log zerolog.Logger) (*store, error) {
 			}
 			return dial(c, log, user, key, more...)
 		}}, nil
-	case strings.HasPrefix(name, "waybill-"):
+	case embedded.IsServer(name):
 		return nil, fault.New(fault.Unauthenticated,
 			"the NATS server at %s is another waybill's, and its secrets are not known here: name its directory with --join DIR, or its secrets with --creds DIR", c.NATSURL)
 	}
@@ -202,6 +202,7 @@ type remoteBarrier struct {
 	calls  *rpc.Caller
 	local  *embedded.Barrier // fast: keeps the sequences
 	strict bool
+	server string // the id of the server that acknowledges what is asked about; another one may not have it
 	rounds *rounds
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -212,13 +213,13 @@ type remoteBarrier struct {
 
 const probeInterval = time.Second
 
-func newRemoteBarrier(calls *rpc.Caller, strict bool) (*remoteBarrier, error) {
-	local, err := embedded.NewBarrier("", false)
+func newRemoteBarrier(calls *rpc.Caller, strict bool, server string) (*remoteBarrier, error) {
+	local, err := embedded.NewBarrier("", false, nil)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background()) // ended by close
-	b := &remoteBarrier{calls: calls, local: local, strict: strict, cancel: cancel, done: make(chan struct{})}
+	b := &remoteBarrier{calls: calls, local: local, strict: strict, server: server, cancel: cancel, done: make(chan struct{})}
 	b.rounds = newRounds(b.ask)
 	if !strict {
 		close(b.done)
@@ -262,7 +263,7 @@ func (b *remoteBarrier) ask(ctx context.Context, sequence uint64) (err error) {
 		defer b.mu.Unlock()
 		b.err = err
 	}()
-	answer, err := rpc.Call(ctx, b.calls, subjects.JournalSync, &subjects.SyncRequest{Sequence: sequence})
+	answer, err := rpc.Call(ctx, b.calls, subjects.JournalSync, &subjects.SyncRequest{Sequence: sequence, Store: b.server})
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "no process of this site says that the store is durable: start the one that holds it, or run with --durability fast")
 	}

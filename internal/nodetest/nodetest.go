@@ -41,6 +41,9 @@ func WithClock(f func() time.Time) Option { return func(o *node.Options) { o.Clo
 // WithSync has f make the node's store durable, in place of the system.
 func WithSync(f func() error) Option { return func(o *node.Options) { o.Sync = f } }
 
+// WithSyncFault has each sync of the store, and each look at the disk, fail with what f returns; nil lets it through.
+func WithSyncFault(f func() error) Option { return func(o *node.Options) { o.SyncFault = f } }
+
 // WithConfig changes the configuration.
 func WithConfig(f func(*configs.Config)) Option { return func(o *node.Options) { f(&o.Config) } }
 
