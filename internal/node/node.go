@@ -269,8 +269,16 @@ func dialEtcd(endpoints []string) (*clientv3.Client, error) {
 }
 
 func (n *Node) openRegistry(ctx context.Context, client *clientv3.Client) error {
+	state := filepath.Join(n.opts.Config.Data, "settings.json")
+	if n.etcd != nil && n.etcd.Fresh {
+		count, err := registry.Reseed(ctx, client, n.opts.Config.Site, state)
+		if err != nil {
+			return err
+		}
+		n.log.Warn().Int("settings", count).Msg("the last known settings were written to the new etcd")
+	}
 	r, err := registry.Open(ctx, registry.Options{
-		Client: client, Site: n.opts.Config.Site, Instance: n.instance, StateFile: filepath.Join(n.opts.Config.Data, "settings.json"),
+		Client: client, Site: n.opts.Config.Site, Instance: n.instance, StateFile: state,
 		Live: n.live, Log: n.log,
 	})
 	if err != nil {
