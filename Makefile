@@ -34,7 +34,7 @@ bench-growth:
 
 # The long campaign of faults: a kill at every step of the order process, and under load.
 faults:
-	$(GO) test ./internal/node -run 'Fault|Kill|Restart' -faults.all -v -timeout 60m
+	$(GO) test ./internal/node -run 'Fault|Kill|Restart|Rolling' -faults.all -v -timeout 60m
 
 fuzz:
 	for t in $$($(GO) test ./subjects -list Fuzz | grep Fuzz); do $(GO) test ./subjects -run '^$$' -fuzz "^$$t$$" -fuzztime 20s || exit 1; done
