@@ -18,7 +18,7 @@ func TestDamped(t *testing.T) {
 		{"well again", "C.....", "ccc..."},
 		{"not yet well", "C..C..C...", "ccccccccc."},
 		{"back and forth", "C...C......", "ccc.cccccc."},
-		{"worse, then less bad", "wwwcccwww.....", "..wwwcccwwww.."},
+		{"worse, then less bad", "wwwcccwww.....", "..wwwcccwww..."},
 	} {
 		var d damped
 		got := ""
