@@ -37,7 +37,7 @@ bench-growth:
 # It needs root, strace, mkfs.ext4 and mkfs.xfs, and about an hour.
 faults: build
 	@seed=$${SEED:-$$(od -An -N7 -tu8 /dev/urandom | tr -d ' ')}; echo "SEED=$$seed"; \
-	$(GO) test ./internal/node -run 'Fault|Kill|Restart' -faults.all -faults.seed $$seed -v -timeout 60m && \
+	$(GO) test ./internal/node -run 'Fault|Kill|Restart|Rolling' -faults.all -faults.seed $$seed -v -timeout 60m && \
 	$(GO) test ./internal/faults -parallel 1 -faults.all -faults.seed $$seed -faults.binary $(CURDIR)/waybill -v -timeout 90m
 
 fuzz:

@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"sync"
@@ -21,14 +22,19 @@ import (
 type EtcdConfig struct {
 	DataDir string // DATA/etcd; made if need be
 	Addr    string // host:port of the clients' listener, on loopback; port 0 is any free one
-	Log     zerolog.Logger
+	// Seed gives one that has to begin with nothing what it should hold. May be nil.
+	Seed func(context.Context, *clientv3.Client) error
+	Log  zerolog.Logger
 }
 
 // Etcd is a running etcd of one member. Its methods are safe for concurrent use.
 type Etcd struct {
-	etcd    *embed.Etcd
-	client  *clientv3.Client
-	log     *etcdLog
+	etcd   *embed.Etcd
+	client *clientv3.Client
+	log    *etcdLog
+
+	// Fresh says that its data was damaged and is set aside: it began with nothing.
+	Fresh   bool
 	stop    chan struct{} // holds the right to stop
 	stopped chan struct{}
 }
@@ -44,8 +50,9 @@ const (
 var tuneWAL = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegment })
 
 // StartEtcd starts etcd and returns when it can be read and written. Its error is one line that says what to do: a port that
-// is taken, a directory that can't be written, data that can't be read; then nothing is left running. It needs no port for
-// peers: it has none. A client's way in is the loopback interface alone, because etcd knows no users here.
+// is taken, a directory that can't be written, data of another program's version; then nothing is left running. Data that is
+// damaged is set aside. It needs no port for peers: it has none. A client's way in is the loopback interface alone, because etcd
+// knows no users here.
 func StartEtcd(ctx context.Context, c EtcdConfig) (*Etcd, error) {
 	if err := CheckListener(c.Addr, false, false); err != nil {
 		return nil, err
@@ -61,10 +68,20 @@ func StartEtcd(ctx context.Context, c EtcdConfig) (*Etcd, error) {
 		return nil, err
 	}
 	tuneWAL()
+	fresh, err := setAsideDamaged(c.DataDir, c.Log)
+	if err != nil {
+		return nil, err
+	}
 	log := newEtcdLog(c.Log)
-	e := &Etcd{log: log, stop: make(chan struct{}, 1), stopped: make(chan struct{})}
+	e := &Etcd{log: log, Fresh: fresh, stop: make(chan struct{}, 1), stopped: make(chan struct{})}
 	if err := e.start(ctx, c, host); err != nil {
 		return nil, err
+	}
+	if fresh && c.Seed != nil {
+		if err := c.Seed(ctx, e.client); err != nil {
+			e.giveUp()
+			return nil, err
+		}
 	}
 	return e, nil
 }
@@ -78,7 +95,12 @@ func (e *Etcd) start(ctx context.Context, c EtcdConfig, host string) error {
 	started := make(chan startedEtcd, 1)
 	go func() { // a fatal complaint ends this goroutine, and then the log has the reason
 		r := startedEtcd{err: errEtcdFatal}
-		defer func() { started <- r }()
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = fmt.Errorf("etcd panicked: %v", p)
+			}
+			started <- r
+		}()
 		r.etcd, r.err = embed.StartEtcd(etcdConfig(c, host, e.log))
 	}()
 	select {
@@ -108,13 +130,17 @@ func (e *Etcd) start(ctx context.Context, c EtcdConfig, host string) error {
 	case <-ctx.Done():
 		err = fault.Wrap(ctx.Err(), fault.DeadlineExceeded, "etcd was not ready in time (%s)", e.log.why())
 	}
-	// What met something fatal may never end: it is not waited for longer than a clean stop takes.
+	e.giveUp()
+	return err
+}
+
+// giveUp stops what has not begun its work. What met something fatal may never end: it is not waited for longer than a clean stop takes.
+func (e *Etcd) giveUp() {
 	go e.shutdown()
 	select {
 	case <-e.stopped:
 	case <-time.After(stopTimeout):
 	}
-	return err
 }
 
 // discard closes an etcd that comes up after its start was given up: StartEtcd can't be interrupted. Where one of its own
@@ -142,9 +168,10 @@ func etcdConfig(c EtcdConfig, host string, log *etcdLog) *embed.Config {
 	cfg.Dir = c.DataDir
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.zap())
 
-	// Alone, it elects itself: short ticks make that a matter of a tenth of a second.
-	cfg.TickMs = 10
-	cfg.ElectionMs = 100
+	// Alone, it elects itself, within two elections' time: short ones make for a quick start. Each tick wakes the process: longer ones
+	// make for a quiet one. docs/benchmarks.md has the figures.
+	cfg.TickMs = 30
+	cfg.ElectionMs = 150
 
 	cfg.ListenClientUrls = []url.URL{{Scheme: "http", Host: c.Addr}}
 	cfg.AdvertiseClientUrls = cfg.ListenClientUrls

@@ -214,7 +214,7 @@ func (c NATSConfig) options(host string, port int) (*options, error) {
 		MaxPayload:    c.MaxPayload,
 		MaxPending:    64 << 20,
 		WriteDeadline: 5 * time.Second,
-		PingInterval:  15 * time.Second,
+		PingInterval:  2 * time.Second, // a process that hangs is out of its queue groups after three of these, as its leases are
 		MaxPingsOut:   2,
 		AuthTimeout:   5,
 

@@ -200,7 +200,10 @@ func (d *doctor) turn(service subjects.Service, server *rpc.Server, aside bool) 
 		err = server.Resume()
 	}
 	if err != nil {
-		d.n.log.Error().Err(err).Str("service", string(service)).Msg("the service could not leave or enter its queue group")
+		d.n.log.Error().Err(err).Str("service", string(service)).Msg("the service could not leave or enter its queue group; it is tried again")
+		d.mu.Lock()
+		d.aside[service] = !aside
+		d.mu.Unlock()
 	}
 }
 

@@ -18,8 +18,10 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
+	"waybill/embedded"
 	"waybill/internal/node"
 	"waybill/internal/nodetest"
+	"waybill/subjects"
 )
 
 // childEnv is set for a process of this test's binary that is to be a node and not a test; its value is a childOrder.
@@ -32,6 +34,10 @@ type childOrder struct {
 	Point  string `json:"point,omitempty"`  // where it kills itself,
 	Nth    int    `json:"nth,omitempty"`    // at the n-th time, from 1
 	Leaks  bool   `json:"leaks,omitempty"`  // fails when goroutines are left after the stop
+
+	Join     string             `json:"join,omitempty"`     // the directory of the site's first process
+	Services []subjects.Service `json:"services,omitempty"` // none: all
+	Etcd     string             `json:"etcd,omitempty"`     // it runs an etcd on this address, and no node
 }
 
 // beChild runs this process as a child, if it is one; TestMain asks first. The exit code is 0 after a clean stop.
@@ -53,13 +59,21 @@ func beChild() (isChild bool, code int) {
 }
 
 func (o childOrder) run() error {
+	if o.Etcd != "" {
+		return o.runEtcd()
+	}
 	hook, err := o.hook()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	n, err := node.Start(ctx, node.Options{Config: nodetest.Config(o.Dir), Version: "0.0.0", Log: zerolog.New(os.Stderr), Hook: hook})
+	config := nodetest.Config(o.Dir)
+	config.Join = o.Join
+	if len(o.Services) > 0 {
+		config.Services = o.Services
+	}
+	n, err := node.Start(ctx, node.Options{Config: config, Version: "0.0.0", Log: zerolog.New(os.Stderr), Hook: hook})
 	if err != nil {
 		return err
 	}
@@ -70,6 +84,27 @@ func (o childOrder) run() error {
 		return err
 	}
 	return goleak.Find(lasting...)
+}
+
+// runEtcd is an etcd as a site may have it: a process of its own, which a test stops, hangs and kills.
+func (o childOrder) runEtcd() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+	defer cancel()
+	e, err := embedded.StartEtcd(ctx, embedded.EtcdConfig{DataDir: filepath.Join(o.Dir, "etcd"), Addr: o.Etcd, Log: zerolog.New(os.Stderr)})
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(node.Endpoints{NATS: "none", Etcd: "http://" + e.Addr()})
+	if err == nil {
+		file := filepath.Join(o.Dir, "endpoints.json")
+		err = errors.Join(os.WriteFile(file+".new", text, 0o600), os.Rename(file+".new", file))
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, os.Stdin)
+	}
+	stopping, stop := context.WithTimeout(context.Background(), 10*time.Second)
+	defer stop()
+	return errors.Join(err, e.Stop(stopping))
 }
 
 // hook counts the points that are passed, writes them down, and kills the process at the one that was named.
@@ -146,7 +181,12 @@ func startChild(t testing.TB, o childOrder) *child {
 // url waits until the child is ready; it is empty where the child has died before.
 func (c *child) url(t testing.TB) string {
 	t.Helper()
-	var e node.Endpoints
+	return c.endpoints(t).NATS
+}
+
+// endpoints are where the child listens, once it is ready; all are empty where it has died before.
+func (c *child) endpoints(t testing.TB) (e node.Endpoints) {
+	t.Helper()
 	err := until(60*time.Second, func() error {
 		select {
 		case <-c.dead:
@@ -162,7 +202,18 @@ func (c *child) url(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("the child did not become ready: %v", err)
 	}
-	return e.NATS
+	return e
+}
+
+// pause stops the child as SIGSTOP does: it is there and does nothing. resume ends that.
+func (c *child) pause(t testing.TB)  { c.signal(t, syscall.SIGSTOP) }
+func (c *child) resume(t testing.TB) { c.signal(t, syscall.SIGCONT) }
+
+func (c *child) signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	if err := c.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // endpoints says where a child that is ready listens.

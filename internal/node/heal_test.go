@@ -22,9 +22,9 @@ import (
 	"waybill/internal/fault"
 	"waybill/internal/gateway"
 	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/node"
 	"waybill/internal/nodetest"
-	"waybill/internal/lean"
 	"waybill/internal/rpc"
 	"waybill/subjects"
 )

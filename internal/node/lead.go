@@ -92,8 +92,16 @@ func (s *services) lead(ctx context.Context, r room, inventory *handlers.Invento
 		defer close(ended)
 		s.campaign(leading, subjects.Inventory, subjects.RoleInventory, func(ctx context.Context) error {
 			return inventory.Lead(ctx, func(register func(*rpc.Server)) (func(), error) {
+				// A subscription that ends while its connection is broken may come back with it, in the server alone, and swallow
+				// requests. So each term answers on a connection of its own, and closes that.
+				front, closeFront, err := n.store.bus(embedded.Front(r.service))
+				if err != nil {
+					return nil, err
+				}
+				r.front = front
 				server, err := s.newServer(r, register)
 				if err != nil {
+					closeFront()
 					return nil, err
 				}
 				s.leads.Store(true)
@@ -105,6 +113,7 @@ func (s *services) lead(ctx context.Context, r room, inventory *handlers.Invento
 					if err := server.Stop(stopping); err != nil {
 						n.log.Warn().Err(err).Msg("requests to the stock were cut off")
 					}
+					closeFront()
 				}, nil
 			})
 		})

@@ -205,7 +205,7 @@ func (n *Node) startEtcd(ctx context.Context) error {
 	c := n.opts.Config
 	endpoints := c.EtcdEndpoints
 	if len(endpoints) == 0 {
-		etcd, err := embedded.KeepEtcd(ctx, embedded.EtcdConfig{DataDir: filepath.Join(c.Data, "etcd"), Addr: c.EtcdAddr, Log: n.log}, n.disk)
+		etcd, err := embedded.KeepEtcd(ctx, embedded.EtcdConfig{DataDir: filepath.Join(c.Data, "etcd"), Addr: c.EtcdAddr, Seed: n.reseed, Log: n.log}, n.disk)
 		if err != nil {
 			return err
 		}
@@ -222,6 +222,17 @@ func (n *Node) startEtcd(ctx context.Context) error {
 	n.onStop("etcd client", func(context.Context) error { return client.Close() })
 	return nil
 }
+
+// reseed writes the last known settings into an etcd that has lost its own.
+func (n *Node) reseed(ctx context.Context, client *clientv3.Client) error {
+	count, err := registry.Reseed(ctx, client, n.opts.Config.Site, n.settingsFile())
+	if err == nil {
+		n.log.Warn().Int("settings", count).Msg("the last known settings were written to the new etcd")
+	}
+	return err
+}
+
+func (n *Node) settingsFile() string { return filepath.Join(n.opts.Config.Data, "settings.json") }
 
 // firstLine is the first of joined errors: an operator mends one thing at a time.
 func firstLine(err error) error {

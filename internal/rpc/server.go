@@ -283,13 +283,17 @@ func (e *endpoint) name() string {
 }
 
 // Pause leaves the queue group: new requests go to the service's other instances, or find no responders; those that
-// arrived are finished, and discovery ($SRV) does not see the server. It is for a part that serves only while it leads.
-// Without effect unless the server is serving.
+// arrived are finished, and discovery ($SRV) does not see the server. It is for a service that others do better at the moment.
+// Without effect unless the server is serving. Error: unavailable while the connection is broken, as what is unsubscribed then may
+// come back with it; who is not connected gets no requests anyhow.
 func (s *Server) Pause() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != isServing {
 		return nil
+	}
+	if !s.bus.Connected() {
+		return fault.New(fault.Unavailable, "the service %s is not connected, and can't leave its queue group now", s.service)
 	}
 	s.state = isPaused
 	return s.deafen()
