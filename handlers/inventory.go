@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -29,6 +30,7 @@ type Inventory struct {
 	log     zerolog.Logger
 	hook    Hook
 	name    string
+	saving  saving
 }
 
 // Connect opens a journal on a connection of its own, which does not come back once it is broken: lost tells of that, once.
@@ -45,11 +47,15 @@ type InventoryDeps struct {
 	Log      zerolog.Logger
 	Hook     Hook
 	Instance string
+	Barrier  Barrier
+	LowSpace func() bool
+	Snapshot string // the file that keeps the book from one start to the next; empty: none
 }
 
 // NewInventory makes the service. It serves nothing before Lead.
 func NewInventory(d InventoryDeps) *Inventory {
-	return &Inventory{connect: d.Connect, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance}
+	return &Inventory{connect: d.Connect, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance,
+		saving: saving{file: d.Snapshot, barrier: d.Barrier, lowSpace: d.LowSpace}}
 }
 
 // claim is the body of leader.claimed.
@@ -108,7 +114,7 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 		return err
 	}
 	t := &stockroom{
-		Inventory: v, book: inventory.NewBook(), stock: make(map[id.SKU]link), lately: newRecent(4096),
+		Inventory: v, book: inventory.NewBook(), stock: make(map[id.SKU]link), lately: newRecent(4096), flight: make(map[*sending]struct{}),
 		fence: &journal.Fence{Subject: h.last.Subject, Sequence: h.last.Sequence}, sequence: h.last.Sequence,
 		end: cancel, wake: make(chan struct{}, 1),
 	}
@@ -119,7 +125,11 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 	if err != nil {
 		return err
 	}
-	defer stop()
+	var saving sync.WaitGroup
+	saving.Go(func() { t.saveNowAndThen(ctx) })
 	t.expire(ctx) // returns when ctx ends
+	stop()
+	saving.Wait()
+	t.saveLast(ctx)
 	return context.Cause(ctx)
 }

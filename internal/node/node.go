@@ -72,6 +72,7 @@ type Node struct {
 	services *services
 	http     *gateway.Server
 
+	phases    *phases
 	endpoints Endpoints
 	closers   []closer // in the order of the start
 	stopOnce  sync.Once
@@ -94,7 +95,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	n := &Node{opts: o, instance: instanceName(), live: configs.NewLive()}
+	n := &Node{opts: o, instance: instanceName(), live: configs.NewLive(), phases: newPhases()}
 	n.levels = newLevels(n.live, o.Config.LogLevel)
 	n.log = n.levels.logger(o.Log, "")
 	for _, step := range []func(context.Context) error{
@@ -210,6 +211,7 @@ func (n *Node) servers(ctx context.Context) error {
 	}
 	etcd := make(chan started, 1)
 	go func() {
+		defer n.phases.begin("etcd")()
 		var s started
 		if len(c.EtcdEndpoints) > 0 {
 			s.client, s.err = dialEtcd(c.EtcdEndpoints)
@@ -218,7 +220,9 @@ func (n *Node) servers(ctx context.Context) error {
 		}
 		etcd <- s
 	}()
+	opened := n.phases.begin("nats")
 	store, err := openStore(ctx, c, n.log)
+	opened()
 	if err == nil {
 		n.store = store
 		n.onStop("nats", func(ctx context.Context) error {
@@ -319,9 +323,11 @@ func (n *Node) durability(ctx context.Context) error {
 		n.onStop("barrier", func(context.Context) error { b.close(); nc.Close(); return nil })
 		n.barrier = b
 	}
+	made := n.phases.begin("streams")
 	if err := n.streams(ctx); err != nil {
 		return err
 	}
+	made()
 	n.space = newSpace(c.Data, n.live, n.log)
 	n.onStop("space", func(context.Context) error { n.space.stop(); return nil })
 	var err error
@@ -334,10 +340,12 @@ func (n *Node) durability(ctx context.Context) error {
 
 // readModels opens the view and begins to follow the journal.
 func (n *Node) readModels(ctx context.Context) error {
+	opened := n.phases.begin("view")
 	v, err := view.Open(ctx, filepath.Join(n.opts.Config.Data, "view.db"), n.log)
 	if err != nil {
 		return err
 	}
+	opened()
 	n.onStop("view", func(context.Context) error { return v.Close() })
 	m, err := n.follow(v)
 	if err != nil {
@@ -367,9 +375,11 @@ func (n *Node) listenHTTP(context.Context) error {
 func (n *Node) becomeReady(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	said := time.Now()
+	began := time.Now()
+	said := began
 	for {
 		missing := n.missing()
+		n.phases.awaited(missing, began)
 		if len(missing) == 0 {
 			break
 		}
@@ -393,6 +403,7 @@ func (n *Node) becomeReady(ctx context.Context) error {
 		return fault.Wrap(err, fault.Unavailable, "%s can't be written", file)
 	}
 	n.onStop("endpoints", func(context.Context) error { return n.forgetEndpoints() })
+	n.log.Info().Fields(n.phases.fields()).Msg("how long the start took, in ms")
 	return nil
 }
 

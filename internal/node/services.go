@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -210,6 +211,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 	case subjects.Inventory:
 		inventory := handlers.NewInventory(handlers.InventoryDeps{
 			Connect: s.unbroken, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, Instance: n.instance,
+			Barrier: n.barrier, LowSpace: n.space.low, Snapshot: filepath.Join(n.opts.Config.Data, "stock.snapshot"),
 		})
 		s.lead(ctx, r, inventory)
 		return nil
