@@ -9,8 +9,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"waybill/configs"
-	"waybill/internal/id"
-	"waybill/internal/inventory"
 	"waybill/internal/journal"
 	"waybill/internal/rpc"
 	"waybill/internal/scope"
@@ -101,23 +99,11 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 	term := *v
 	term.journal = j
 	v = &term
-	leader := machine[claim, claim, *claim]{
-		journal: v.journal, clock: v.clock, site: v.site, kind: subjects.KindLeader, hook: v.hook, log: v.log,
-		decide: func(_, c claim) (*claim, error) { return &c, nil },
-		apply:  func(_ claim, e *claim) (claim, error) { return *e, nil },
-		name:   func(*claim) string { return "claimed" },
-	}
-	h, err := leader.command(ctx, subjects.RoleInventory, func(held[claim]) claim {
-		return claim{subjects.RoleInventory, v.name, v.clock.now()}
-	})
+	fence, err := v.takeOver(ctx)
 	if err != nil {
 		return err
 	}
-	t := &stockroom{
-		Inventory: v, book: inventory.NewBook(), stock: make(map[id.SKU]link), lately: newRecent(4096), flight: make(map[*sending]struct{}),
-		fence: &journal.Fence{Subject: h.last.Subject, Sequence: h.last.Sequence}, sequence: h.last.Sequence,
-		end: cancel, wake: make(chan struct{}, 1),
-	}
+	t := newStockroom(v, fence, cancel)
 	if err := t.read(ctx); err != nil {
 		return err
 	}
@@ -132,4 +118,21 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 	saving.Wait()
 	t.saveLast(ctx)
 	return context.Cause(ctx)
+}
+
+// takeOver claims the stock: what any other leader sends after it is refused.
+func (v *Inventory) takeOver(ctx context.Context) (*journal.Fence, error) {
+	leader := machine[claim, claim, *claim]{
+		journal: v.journal, clock: v.clock, site: v.site, kind: subjects.KindLeader, hook: v.hook, log: v.log,
+		decide: func(_, c claim) (*claim, error) { return &c, nil },
+		apply:  func(_ claim, e *claim) (claim, error) { return *e, nil },
+		name:   func(*claim) string { return "claimed" },
+	}
+	h, err := leader.command(ctx, subjects.RoleInventory, func(held[claim]) claim {
+		return claim{subjects.RoleInventory, v.name, v.clock.now()}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &journal.Fence{Subject: h.last.Subject, Sequence: h.last.Sequence}, nil
 }

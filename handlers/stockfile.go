@@ -34,9 +34,9 @@ const (
 	saveEvery    = 20_000           // events of the journal since the last one
 	saveBytes    = 128              // bytes of a snapshot for each of these events
 	saveAtStop   = 1000             // events that make it worth while at a clean stop
-	savePause    = 30 * time.Second // at least, between two
+	savePause    = 10 * time.Second // at least, between two
 	saveAgain    = 5 * time.Minute  // after one that failed
-	saveLook     = 5 * time.Second
+	saveLook     = 2 * time.Second
 	saveStopTime = 2 * time.Second
 )
 

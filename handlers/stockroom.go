@@ -41,6 +41,14 @@ type sending struct {
 	err      error
 }
 
+// newStockroom begins a term after the claim of the fence. end ends it.
+func newStockroom(v *Inventory, fence *journal.Fence, end context.CancelCauseFunc) *stockroom {
+	return &stockroom{
+		Inventory: v, book: inventory.NewBook(), stock: make(map[id.SKU]link), lately: newRecent(4096), flight: make(map[*sending]struct{}),
+		fence: fence, sequence: fence.Sequence, end: end, wake: make(chan struct{}, 1),
+	}
+}
+
 func (t *stockroom) register(s *rpc.Server) {
 	rpc.Handle(s, subjects.InventoryReceive, t.receive)
 	rpc.Handle(s, subjects.InventoryAdjust, t.adjust)
