@@ -25,17 +25,25 @@ var growth = flag.Int("growth", 0, "orders with which TestGrowth fills the large
 
 // site is a node in a process of its own, as an operator runs it.
 type site struct {
-	c   *client.Client
-	dir string
-	pid int
+	c    *client.Client
+	dir  string
+	pid  int
+	took time.Duration // from the start of the process until it took orders
+
+	process *os.Process
+	ended   chan struct{}
+	said    *bytes.Buffer // by the process; to be read when it has ended
 }
 
-func startSite(t *testing.T, program, dir string) *site {
+func startSite(t *testing.T, program, dir string, more ...string) *site {
 	t.Helper()
-	cmd := exec.Command(program, "serve", "--data", dir, "--nats-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0",
-		"--etcd-addr", "127.0.0.1:0", "--durability", "fast", "--log-level", "error")
+	cmd := exec.Command(program, append([]string{"serve", "--data", dir, "--nats-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0",
+		"--etcd-addr", "127.0.0.1:0", "--durability", "fast", "--log-level", "error"}, more...)...)
 	var said bytes.Buffer
 	cmd.Stderr, cmd.Stdout = &said, &said
+	file := filepath.Join(dir, "endpoints.json")
+	os.Remove(file) // one that was killed has left it
+	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +53,6 @@ func startSite(t *testing.T, program, dir string) *site {
 		cmd.Process.Signal(os.Interrupt)
 		<-ended
 	})
-	file := filepath.Join(dir, "endpoints.json")
 	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		if text, err := os.ReadFile(file); err == nil {
 			var e struct {
@@ -54,12 +61,13 @@ func startSite(t *testing.T, program, dir string) *site {
 			if err := json.Unmarshal(text, &e); err != nil {
 				t.Fatal(err)
 			}
+			took := time.Since(began)
 			c, err := client.Connect(t.Context(), e.NATS, client.WithTimeout(20*time.Second))
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(c.Close)
-			return &site{c, dir, cmd.Process.Pid}
+			return &site{c: c, dir: dir, pid: cmd.Process.Pid, took: took, process: cmd.Process, ended: ended, said: &said}
 		}
 		select {
 		case <-ended:
@@ -69,6 +77,20 @@ func startSite(t *testing.T, program, dir string) *site {
 		if time.Now().After(deadline) {
 			t.Fatalf("the node is not ready: %s", said.String())
 		}
+	}
+}
+
+// end ends the process by the signal and waits until it has ended.
+func (s *site) end(t *testing.T, signal os.Signal) {
+	t.Helper()
+	s.c.Close()
+	if err := s.process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the node does not end on %v", signal)
 	}
 }
 

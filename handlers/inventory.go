@@ -3,13 +3,12 @@ package handlers
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"waybill/configs"
-	"waybill/internal/id"
-	"waybill/internal/inventory"
 	"waybill/internal/journal"
 	"waybill/internal/rpc"
 	"waybill/internal/scope"
@@ -30,6 +29,7 @@ type Inventory struct {
 	hook    Hook
 	name    string
 	doubt   func() bool
+	saving  saving
 }
 
 // Connect opens a journal on a connection of its own, which does not come back once it is broken: lost tells of that, once.
@@ -48,6 +48,9 @@ type InventoryDeps struct {
 	Hook     Hook
 	Instance string
 	Doubtful func() bool
+	Barrier  Barrier
+	LowSpace func() bool
+	Snapshot string // the file that keeps the book from one start to the next; empty: none
 }
 
 // NewInventory makes the service. It serves nothing before Lead.
@@ -55,7 +58,8 @@ func NewInventory(d InventoryDeps) *Inventory {
 	if d.Doubtful == nil {
 		d.Doubtful = func() bool { return false }
 	}
-	return &Inventory{connect: d.Connect, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance, doubt: d.Doubtful}
+	return &Inventory{connect: d.Connect, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance, doubt: d.Doubtful,
+		saving: saving{file: d.Snapshot, barrier: d.Barrier, lowSpace: d.LowSpace}}
 }
 
 // claim is the body of leader.claimed.
@@ -101,6 +105,30 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 	term := *v
 	term.journal = j
 	v = &term
+	fence, err := v.takeOver(ctx)
+	if err != nil {
+		return err
+	}
+	t := newStockroom(v, fence, cancel)
+	if err := t.read(ctx); err != nil {
+		return err
+	}
+	stop, err := serve(t.register)
+	if err != nil {
+		return err
+	}
+	var beside sync.WaitGroup
+	beside.Go(func() { t.saveNowAndThen(ctx) })
+	beside.Go(func() { t.watchClaim(ctx) })
+	t.expire(ctx) // returns when ctx ends
+	stop()
+	beside.Wait()
+	t.saveLast(ctx)
+	return context.Cause(ctx)
+}
+
+// takeOver claims the stock: what any other leader sends after it is refused.
+func (v *Inventory) takeOver(ctx context.Context) (*journal.Fence, error) {
 	leader := machine[claim, claim, *claim]{
 		journal: v.journal, clock: v.clock, site: v.site, kind: subjects.KindLeader, hook: v.hook, log: v.log,
 		decide: func(_, c claim) (*claim, error) { return &c, nil },
@@ -111,27 +139,7 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 		return claim{subjects.RoleInventory, v.name, v.clock.now()}
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	t := &stockroom{
-		Inventory: v, book: inventory.NewBook(), stock: make(map[id.SKU]link), lately: newRecent(4096),
-		fence: &journal.Fence{Subject: h.last.Subject, Sequence: h.last.Sequence}, sequence: h.last.Sequence,
-		end: cancel, wake: make(chan struct{}, 1),
-	}
-	if err := t.read(ctx); err != nil {
-		return err
-	}
-	stop, err := serve(t.register)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		t.watchClaim(ctx)
-	}()
-	t.expire(ctx) // returns when ctx ends
-	<-watching
-	return context.Cause(ctx)
+	return &journal.Fence{Subject: h.last.Subject, Sequence: h.last.Sequence}, nil
 }

@@ -25,18 +25,29 @@ type stockroom struct {
 
 	mu       sync.Mutex
 	book     *inventory.Book
-	stock    map[id.SKU]link // the last event of each SKU
-	lately   *recent         // the last events of reservations, which a load from before may have missed
-	sent     *sending        // the last event that was sent, nil at first
-	sequence uint64          // of the last event when the term began
-	lost     error           // why the book can't be trusted any more
+	stock    map[id.SKU]link       // the last event of each SKU
+	lately   *recent               // the last events of reservations, which a load from before may have missed
+	sent     *sending              // the last event that was sent, nil at first
+	flight   map[*sending]struct{} // all whose fate is not known
+	sequence uint64                // of the last event when the term began
+	began    place                 // the last event of the book when the term began
+	lost     error                 // why the book can't be trusted any more
 }
 
 // sending is an event on its way; done is closed when its fate is known.
 type sending struct {
+	link
 	done     chan struct{}
 	sequence uint64
 	err      error
+}
+
+// newStockroom begins a term after the claim of the fence. end ends it.
+func newStockroom(v *Inventory, fence *journal.Fence, end context.CancelCauseFunc) *stockroom {
+	return &stockroom{
+		Inventory: v, book: inventory.NewBook(), stock: make(map[id.SKU]link), lately: newRecent(4096), flight: make(map[*sending]struct{}),
+		fence: fence, sequence: fence.Sequence, end: end, wake: make(chan struct{}, 1),
+	}
 }
 
 func (t *stockroom) register(s *rpc.Server) {
@@ -52,10 +63,25 @@ func (t *stockroom) register(s *rpc.Server) {
 	rpc.Handle(s, subjects.InventoryEnd, t.endReservation)
 }
 
-// read rebuilds the book from the journal.
+// read rebuilds the book: from the snapshot, where the journal bears it out, and the journal after it; else from the whole journal.
 func (t *stockroom) read(ctx context.Context) error {
-	start, n := time.Now(), 0
-	_, err := t.journal.Replay(ctx, 1, []string{
+	t.restore(ctx)
+	if t.began.sequence > 0 {
+		err := t.replay(ctx)
+		if err == nil || ctx.Err() != nil || fault.CodeOf(err) != fault.Internal {
+			return err
+		}
+		t.log.Warn().Err(err).Msg("the journal does not follow from the snapshot of the stock; all of it is read")
+		t.book, t.began = inventory.NewBook(), place{}
+		clear(t.stock)
+	}
+	return t.replay(ctx)
+}
+
+// replay applies what the journal has after the last event of the book.
+func (t *stockroom) replay(ctx context.Context) error {
+	start, n, from := time.Now(), 0, t.began.sequence+1
+	_, err := t.journal.Replay(ctx, from, []string{
 		subjects.EventsOf(t.site, subjects.KindStock), subjects.EventsOf(t.site, subjects.KindReservation),
 	}, func(r journal.Record) error {
 		_, event := r.Event()
@@ -67,11 +93,13 @@ func (t *stockroom) read(ctx context.Context) error {
 			return err
 		}
 		t.link(e, r)
+		t.began = place{newLink(r), r.Sequence}
 		n++
 		return nil
 	})
 	stocks, reservations := t.book.Len()
-	t.log.Debug().Int("events", n).Int("skus", stocks).Int("reservations", reservations).Dur("took", time.Since(start)).Msg("stock read from the journal")
+	t.log.Info().Uint64("from", from).Int("events", n).Int("skus", stocks).Int("reservations", reservations).
+		Int64("ms", time.Since(start).Milliseconds()).Msg("stock read from the journal")
 	return err
 }
 
@@ -98,6 +126,12 @@ func (l link) record() journal.Record {
 	return journal.Record{ID: hex.EncodeToString(l.id[:]), Hash: hex.EncodeToString(l.hash[:])}
 }
 
+// place is an event and where it stands in the journal.
+type place struct {
+	link
+	sequence uint64
+}
+
 // known is what the journal has of a reservation: its last event, and its state where it has ended and the book does not hold
 // it any more.
 type known struct {
@@ -108,7 +142,7 @@ type known struct {
 // do decides a command and writes its event. reservation is the one it is about; empty for stock. When it returns without
 // error, the journal has all that the answer rests on.
 func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.Reservation) error {
-	stored, err := t.stored(ctx, reservation)
+	stored, err := t.before(ctx, c, reservation)
 	if err != nil {
 		return err
 	}
@@ -125,8 +159,8 @@ func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.
 	r, err := p.Wait(waiting)
 	s.sequence, s.err = r.Sequence, err
 	close(s.done)
+	t.land(s)
 	if err != nil {
-		t.fail(err)
 		return fault.Wrap(err, fault.Unavailable, "the stock could not be written; ask again with the same id")
 	}
 	kind, event := r.Event()
@@ -182,7 +216,8 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 		}
 		t.lately.put(now.ReservationID, k)
 	}
-	t.sent = &sending{done: make(chan struct{})}
+	t.sent = &sending{link: newLink(r), done: make(chan struct{})}
+	t.flight[t.sent] = struct{}{}
 	select {
 	case t.wake <- struct{}{}:
 	default:
@@ -196,6 +231,29 @@ func (t *stockroom) aggregate(e inventory.Event) (subject string, kind subjects.
 	}
 	sku := e.Aggregate().SKU
 	return subjects.Event(t.site, subjects.KindStock, sku), subjects.KindStock, string(sku)
+}
+
+// before loads the last event of what the command is about, where this term does not know it.
+func (t *stockroom) before(ctx context.Context, c inventory.Command, reservation id.Reservation) (known, error) {
+	var sku id.SKU
+	switch c := c.(type) {
+	case inventory.Receive:
+		sku = c.SKU
+	case inventory.Adjust:
+		sku = c.SKU
+	default:
+		return t.stored(ctx, reservation)
+	}
+	t.mu.Lock()
+	_, exists := t.book.Stock(sku)
+	_, linked := t.stock[sku]
+	t.mu.Unlock()
+	if !exists || linked {
+		return known{}, nil
+	}
+	r, _, err := t.journal.Load(ctx, subjects.Event(t.site, subjects.KindStock, sku))
+	r.Data, r.State = nil, nil
+	return known{last: r}, err
 }
 
 // stored loads what the journal has of a reservation.
@@ -244,6 +302,17 @@ func (t *stockroom) settled(ctx context.Context, s *sending) error {
 	}
 	scope.Note(ctx, sequence)
 	return nil
+}
+
+// land takes note of an event's fate.
+func (t *stockroom) land(s *sending) {
+	if s.err != nil {
+		t.fail(s.err)
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.flight, s)
 }
 
 // fail ends the term: the book holds an event that the journal may not have.

@@ -11,7 +11,7 @@ import (
 )
 
 // healsItself says whether a node whose disk failed goes on without a human once the disk is well.
-const healsItself = false
+const healsItself = true
 
 // longestHeal is how long after the disk is well orders are taken again.
 const longestHeal = 10 * time.Second

@@ -17,7 +17,7 @@ var floors = [][]string{
 	{"internal/fault", "internal/id", "internal/money", "internal/timestamp", "internal/scope", "internal/lean", "internal/guard", "internal/house"},
 	{"internal/order", "internal/payment", "internal/inventory", "internal/shipment"}, // the state machines
 	{"subjects"},
-	{"internal/paygate", "internal/rpc", "internal/journal", "internal/view", "configs"},
+	{"internal/paygate", "internal/rpc", "internal/journal", "internal/view", "internal/snapshot", "configs"},
 	{"internal/vault", "internal/sandbox", "internal/registry", "internal/verify", "embedded", "client"},
 	{"handlers", "internal/gateway"},
 	{"internal/node"},

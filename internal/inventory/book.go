@@ -19,6 +19,8 @@ type Book struct {
 	reservations map[id.Reservation]*entry
 	expiries     expiries
 	references   references
+	cut          *Cut   // being saved; nil at any other time
+	cuts         uint32 // how many were made
 
 	// skus is sorted and never written to again, so that who listed it may keep it; fresh are those not yet in it.
 	skus  []id.SKU
@@ -28,6 +30,7 @@ type Book struct {
 type units struct {
 	sku              id.SKU
 	onHand, reserved int64
+	cut              uint32 // the last cut that has them, as they were then
 }
 
 // NewBook returns the book of a site that has no stock yet.
@@ -96,19 +99,28 @@ func (b *Book) Apply(e Event) error {
 		return err
 	}
 	if c.sku != "" {
-		if _, known := b.stock[c.sku]; !known {
-			b.stock[c.sku] = new(units)
-			b.fresh = append(b.fresh, c.sku)
-		}
-		*b.stock[c.sku] = c.units[0]
+		b.set(c.units[0])
 		b.references[c.reference] = c.movement
+		b.cut.later(c.reference)
 		return nil
 	}
-	for i, l := range c.lines {
-		*b.stock[l.SKU] = c.units[i]
+	for _, u := range c.units {
+		b.set(u)
 	}
 	b.keep(c.reservation)
 	return nil
+}
+
+// set gives the SKU of u its units.
+func (b *Book) set(u units) {
+	known, ok := b.stock[u.sku]
+	if !ok {
+		known = &units{sku: u.sku, cut: b.cut.mark()}
+		b.stock[u.sku] = known
+		b.fresh = append(b.fresh, u.sku)
+	}
+	b.cut.keepUnits(known)
+	known.onHand, known.reserved = u.onHand, u.reserved
 }
 
 // keep makes the book hold the reservation if it is live, and forget it if it is not.
@@ -119,13 +131,15 @@ func (b *Book) keep(r Reservation) {
 	}
 	switch {
 	case r.Status.Live() && !ok:
-		known = &entry{r, -1}
+		known = &entry{Reservation: r, place: -1, cut: b.cut.mark()}
 		b.reservations[r.ReservationID] = known
 		b.expiries.set(known)
 	case r.Status.Live():
+		b.cut.keepReservation(known)
 		known.Reservation = r
 		b.expiries.set(known)
 	case ok:
+		b.cut.keepReservation(known)
 		b.expiries.remove(known)
 		delete(b.reservations, r.ReservationID)
 	}

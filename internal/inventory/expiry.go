@@ -6,6 +6,7 @@ import "container/heap"
 type entry struct {
 	Reservation
 	place int
+	cut   uint32 // the last cut that has it, as it was then
 }
 
 // expiries is the heap of the reservations with a time limit, the earliest first, by id among equals.

@@ -216,19 +216,6 @@ func (c *child) signal(t testing.TB, s syscall.Signal) {
 	}
 }
 
-// endpoints says where a child that is ready listens.
-func (c *child) endpoints(t testing.TB) (e node.Endpoints) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(c.order.Dir, "endpoints.json"))
-	if err == nil {
-		err = json.Unmarshal(text, &e)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
-
 // kill kills the child as the kernel would, and waits for its end.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill() // it may have ended by itself

@@ -25,6 +25,7 @@ type life struct {
 	levels      *levels
 	live        *configs.Live
 	space       *space
+	phases      *phases
 	etcd        *clientv3.Client
 	etcdHealthy func() error  // nil of an etcd that runs elsewhere
 	restarts    func() string // what the node restarted before, for people
@@ -43,7 +44,7 @@ type life struct {
 
 // newLife makes the life that begins next.
 func (n *Node) newLife() *life {
-	return &life{closers: closers{log: n.log}, opts: n.opts, instance: n.instance, levels: n.levels, live: n.live, space: n.space,
+	return &life{closers: closers{log: n.log}, opts: n.opts, instance: n.instance, levels: n.levels, live: n.live, space: n.space, phases: n.phases,
 		restarts: func() string { return n.restarts().String() },
 		etcdHealthy: func() error {
 			if n.etcd == nil {

@@ -73,6 +73,7 @@ type Node struct {
 	healing    healing
 	http       *gateway.Server
 
+	phases    *phases
 	endpoints Endpoints
 	stopOnce  sync.Once
 	stopErr   error
@@ -88,7 +89,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	n := &Node{opts: o, instance: instanceName(), live: configs.NewLive()}
+	n := &Node{opts: o, instance: instanceName(), live: configs.NewLive(), phases: newPhases()}
 	n.levels = newLevels(n.live, o.Config.LogLevel)
 	n.log = n.levels.logger(o.Log, "")
 	n.onStop("log levels", func(context.Context) error { n.levels.stop(); return nil })
@@ -176,9 +177,14 @@ func (n *Node) firstLife(ctx context.Context) error {
 	n.space = newSpace(freeSpace(c.Data), n.live, n.log)
 	n.onStop("space", func(context.Context) error { n.space.stop(); return nil })
 	etcd := make(chan error, 1)
-	go func() { etcd <- n.startEtcd(ctx) }() // at the same time as NATS: neither needs the other
+	go func() { // at the same time as NATS: neither needs the other
+		defer n.phases.begin("etcd")()
+		etcd <- n.startEtcd(ctx)
+	}()
 	first := n.newLife()
+	opened := n.phases.begin("nats")
 	err = first.open(ctx)
+	opened()
 	// The errors of both, in this order: an operator mends one thing at a time.
 	if err = firstLine(errors.Join(err, <-etcd)); err == nil {
 		err = first.begin(ctx, n.etcdClient)
@@ -308,9 +314,11 @@ func (n *life) durability(ctx context.Context) error {
 		n.onStop("barrier", func(context.Context) error { b.close(); nc.Close(); return nil })
 		n.barrier = b
 	}
+	made := n.phases.begin("streams")
 	if err := n.streams(ctx); err != nil {
 		return err
 	}
+	made()
 	var err error
 	if n.opts.TuneMemory {
 		n.tuneMemory()
@@ -329,10 +337,12 @@ func (n *life) ownBarrier(strict bool) (*embedded.Barrier, error) {
 
 // readModels opens the view and begins to follow the journal.
 func (n *life) readModels(ctx context.Context) error {
+	opened := n.phases.begin("view")
 	v, err := view.Open(ctx, filepath.Join(n.opts.Config.Data, "view.db"), n.log)
 	if err != nil {
 		return err
 	}
+	opened()
 	n.onStop("view", func(context.Context) error { return v.Close() })
 	m, err := n.follow(v)
 	if err != nil {
@@ -362,9 +372,11 @@ func (n *Node) listenHTTP(context.Context) error {
 func (n *Node) becomeReady(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	said := time.Now()
+	began := time.Now()
+	said := began
 	for {
 		missing := n.missing()
+		n.phases.awaited(missing, began)
 		if len(missing) == 0 {
 			break
 		}
@@ -393,6 +405,7 @@ func (n *Node) becomeReady(ctx context.Context) error {
 		}
 		return n.forgetEndpoints()
 	})
+	n.log.Info().Fields(n.phases.fields()).Msg("how long the start took, in ms")
 	return nil
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -254,6 +255,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		inventory := handlers.NewInventory(handlers.InventoryDeps{
 			Connect: s.unbroken, Live: n.live, Site: site, Clock: clock, Log: log, Hook: hook, Instance: n.instance,
 			Doubtful: func() bool { _, away := n.registry.Degraded(); return away },
+			Barrier:  n.barrier, LowSpace: n.space.low, Snapshot: filepath.Join(n.opts.Config.Data, "stock.snapshot"),
 		})
 		s.lead(ctx, r, inventory)
 		return nil

@@ -33,6 +33,15 @@ func Parse(s string) (Time, error) {
 	return Of(t), nil
 }
 
+// OfMillis is the time that Millis gives the number of.
+func OfMillis(n uint64) Time { return Of(time.UnixMilli(yearOne + int64(n))) }
+
+// Millis is the time as a number, the milliseconds since the year 1: 0 for the zero Time.
+func (t Time) Millis() uint64 { return uint64(t.t.UnixMilli() - yearOne) }
+
+// yearOne is the zero Time in milliseconds as Unix counts them.
+var yearOne = time.Time{}.UnixMilli()
+
 // Std is the time as the standard library knows it.
 func (t Time) Std() time.Time { return t.t }
 

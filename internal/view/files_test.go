@@ -3,6 +3,7 @@ package view_test
 import (
 	"bytes"
 	"database/sql"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -206,4 +207,28 @@ func execute(t *testing.T, path, statements string) {
 	_, err = db.Exec(statements)
 	check(t, err)
 	check(t, db.Close())
+}
+
+// TestKilledIsNotChecked: where a process was killed, and the system not, the next start does not read the whole file; after
+// another boot it does.
+func TestKilledIsNotChecked(t *testing.T) {
+	if view.BootMark() == 0 {
+		t.Skip("skipped: this system does not name its boot")
+	}
+	for name, c := range map[string]struct {
+		mark    int64
+		checked bool
+	}{"of this boot": {view.BootMark(), false}, "of another boot": {view.BootMark() ^ 4, true}, "of a boot that is not known": {0, true}} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "view.db")
+			_, v, _ := grown(t, path)
+			check(t, v.Close())
+			execute(t, path, fmt.Sprintf("UPDATE position SET clean = %d; PRAGMA wal_checkpoint(TRUNCATE)", c.mark))
+			overwrite(t, path, 20*4096, bytes.Repeat([]byte{0xff}, 4096)) // a check finds it, and nothing else at a start
+			_, log := openLogged(t, path)
+			if checked := strings.Contains(log, "rebuilt from the journal"); checked != c.checked {
+				t.Fatalf("checked: %v; log %q", checked, log)
+			}
+		})
+	}
 }

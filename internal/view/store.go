@@ -128,7 +128,7 @@ func openPool(path, mode string, n, cache int) (*sql.DB, error) {
 }
 
 // check makes the schema in an empty file, and else finds out whether the file is a sound view of this version. It leaves
-// the file marked as not closed cleanly; the mark is durable before anything later is, as the log keeps its order.
+// the file marked as in use; the mark is durable before anything later is, as the log keeps its order.
 func (s *store) check(ctx context.Context) (at position, err error) {
 	var objects, application, version, clean int64
 	err = s.conn.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM sqlite_schema), (SELECT application_id FROM pragma_application_id), "+
@@ -137,8 +137,10 @@ func (s *store) check(ctx context.Context) (at position, err error) {
 		return at, err
 	}
 	if objects == 0 && application == 0 && version == 0 {
-		_, err = s.conn.ExecContext(ctx, "BEGIN IMMEDIATE;\n"+schema()+"COMMIT;")
-		return at, err
+		if _, err = s.conn.ExecContext(ctx, "BEGIN IMMEDIATE;\n"+schema()+"COMMIT;"); err != nil {
+			return at, err
+		}
+		return at, s.mark(ctx)
 	}
 	if application != applicationID {
 		return at, unfit("it is not a view")
@@ -153,7 +155,7 @@ func (s *store) check(ctx context.Context) (at position, err error) {
 	if err != nil {
 		return at, err
 	}
-	if clean == 0 {
+	if clean != isClean && (clean == notClean || clean != bootMark()) {
 		var verdict string
 		if err := s.conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
 			return at, err
@@ -162,8 +164,13 @@ func (s *store) check(ctx context.Context) (at position, err error) {
 			return at, unfit("it is damaged: " + verdict)
 		}
 	}
-	_, err = s.conn.ExecContext(ctx, "UPDATE position SET clean = 0 WHERE one = 1")
-	return at, err
+	return at, s.mark(ctx)
+}
+
+// mark notes that the file is in use.
+func (s *store) mark(ctx context.Context) error {
+	_, err := s.conn.ExecContext(ctx, "UPDATE position SET clean = ? WHERE one = 1", bootMark())
+	return err
 }
 
 func (s *store) prepare(ctx context.Context) (err error) {
@@ -204,8 +211,12 @@ func (s *store) close(clean bool) (err error) {
 	}
 	if s.conn != nil {
 		err = errors.Join(err, s.conn.Close()) // back to its pool
-		if clean && !s.damaged.Load() {
-			_, e := s.pool.Exec("UPDATE position SET clean = 1 WHERE one = 1")
+		switch {
+		case s.damaged.Load():
+			_, e := s.pool.Exec("UPDATE position SET clean = ? WHERE one = 1", notClean) // so that it is checked
+			err = errors.Join(err, e)
+		case clean:
+			_, e := s.pool.Exec("UPDATE position SET clean = ? WHERE one = 1", isClean)
 			err = errors.Join(err, e)
 		}
 	}

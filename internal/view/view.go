@@ -26,8 +26,9 @@ type View struct {
 }
 
 // Open opens the view at path, or makes an empty one. A file of another schema version or a damaged one is thrown away,
-// which the log says; the position is then 0 and the caller applies the journal from its beginning. A file that was not
-// closed cleanly is read through once to check it. Errors: unavailable when the file can't be opened or written.
+// which the log says; the position is then 0 and the caller applies the journal from its beginning. A file that was in use
+// when the system went down is read through once to check it; where only the process was killed, it is whole. Errors: unavailable
+// when the file can't be opened or written.
 func Open(ctx context.Context, path string, log zerolog.Logger) (*View, error) {
 	st, at, err := openStore(ctx, path, log)
 	if err != nil {
