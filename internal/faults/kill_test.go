@@ -22,8 +22,8 @@ func TestFaultKill(t *testing.T) {
 		cs := newCustomers()
 		node := start(t, dir)
 		open(t, node.client(t))
-		for range number(3, 20) {
-			if draw.IntN(4) == 0 { // in the middle of its start
+		for i := range number(3, 20) {
+			if i > 0 && draw.IntN(4) == 0 { // in the middle of its start
 				node.kill()
 				node = start(t, dir)
 				time.Sleep(between(draw, 0, 400*time.Millisecond))
@@ -33,6 +33,9 @@ func TestFaultKill(t *testing.T) {
 					cs.again(t, c, unanswered)
 				}
 				stop := cs.crowd(t.Context(), c, 32)
+				if i == 0 {
+					cs.served(t, 10)
+				}
 				time.Sleep(between(draw, 50*time.Millisecond, 700*time.Millisecond))
 				node.alive(t)
 				node.kill()

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -111,9 +112,14 @@ func TestFaultDiskHangs(t *testing.T) {
 	audit(t, c, cs)
 }
 
-// freeze has everything that writes to the file system wait until thaw is called, or the test ends.
+// freeze has everything that writes to the file system wait until thaw is called, or the test ends. Another process sees to it that
+// the file system does not stay so when this one is killed, or waits for it itself.
 func freeze(t *testing.T, dir string) (thaw func()) {
 	t.Helper()
+	guard := exec.Command("sh", "-c", `sleep 60; exec fsfreeze -u "$0"`, dir)
+	if err := guard.Start(); err != nil {
+		t.Fatal(err)
+	}
 	if err := command("fsfreeze", "-f", dir); err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +132,8 @@ func freeze(t *testing.T, dir string) (thaw func()) {
 		if err := command("fsfreeze", "-u", dir); err != nil {
 			t.Error(err)
 		}
+		_ = guard.Process.Kill()
+		_ = guard.Wait() // it was killed
 	}
 	t.Cleanup(thaw)
 	return thaw

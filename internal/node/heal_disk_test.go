@@ -4,17 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -184,68 +180,4 @@ func etcdDies(t testing.TB, at node.Endpoints) {
 		}
 	}
 	t.Error("etcd did not mind the full disk: its restart is not tested")
-}
-
-// TestHangingDisk freezes the file system below a node: it says so, it stops in its time all the same, and what was stuck ends
-// when the disk answers again.
-func TestHangingDisk(t *testing.T) {
-	t.Parallel()
-	if _, err := exec.LookPath("fsfreeze"); err != nil {
-		t.Skip("SKIPPED: no fsfreeze, so a hanging disk is not tested here")
-	}
-	dir := mounted(t, 192)
-	freeze := func(flag string) {
-		t.Helper()
-		if out, err := exec.Command("fsfreeze", flag, dir).CombinedOutput(); err != nil {
-			t.Fatalf("fsfreeze %s: %v\n%s", flag, err, out)
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-	defer cancel()
-	started, err := node.Start(ctx, node.Options{Config: nodetest.Config(filepath.Join(dir, "site")), Version: "0.0.0", Log: zerolog.Nop()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := started.Endpoints()
-	c := mustDial(t, at.NATS)
-	nodetest.Stock(t, c.Client, 1_000, "bulk")
-
-	freeze("--freeze")
-	thaw := sync.OnceFunc(func() { freeze("--unfreeze") })
-	t.Cleanup(thaw)
-	if _, err := ask(c, time.Second, subjects.OrderPlace, card("hangs", "tok_ok", line("bulk", 1))); err == nil {
-		t.Error("an order was confirmed on a disk that hangs")
-	}
-	unready(t, at, "does the disk hang?")
-	stopping, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	start := time.Now()
-	err = started.Stop(stopping)
-	took := time.Since(start)
-	t.Logf("the stop took %v: %v", took, err)
-	if err == nil || took > 10*time.Second {
-		t.Errorf("on a disk that hangs the stop took %v and said %v", took, err)
-	}
-
-	thaw()
-	url := strings.TrimPrefix(at.NATS, "nats://")
-	if err := until(20*time.Second, func() error {
-		nc, err := net.DialTimeout("tcp", url, time.Second)
-		if err == nil {
-			nc.Close()
-			return errors.New("the NATS server is still there")
-		}
-		return nil
-	}); err != nil {
-		t.Error(err)
-	}
-	if err := until(10*time.Second, func() error { // leases that are taken back of an etcd that is gone already
-		stacks := make([]byte, 4<<20)
-		if strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "registry.(*session).end(") {
-			return errors.New("a lease is still being taken back")
-		}
-		return nil
-	}); err != nil {
-		t.Error(err)
-	}
 }

@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -30,6 +31,12 @@ func TestMain(m *testing.M) {
 	if err := switchOff(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
+	}
+	flag.Parse()
+	if !*faultsAll { // they wait more than they work
+		if err := flag.Set("test.parallel", "4"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
 	}
 	goleak.VerifyTestMain(m, lasting...)
 }
