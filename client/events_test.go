@@ -159,10 +159,12 @@ func TestLatestIsWhatComes(t *testing.T) {
 		t.Fatalf("the next event has the sequence %d, %v", next, err)
 	}
 	// The event is written by the read of the iterator's first state: there is no other sign that it listens.
+	writing, enough := context.WithCancel(ctx)
+	defer enough()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		for n := 8; ctx.Err() == nil && n < 20; n++ {
+		for n := 8; writing.Err() == nil; n++ {
 			s.event(subjects.KindOrder, fmt.Sprintf("o-%d", n), "placed", n)
 		}
 	}()
@@ -172,6 +174,7 @@ func TestLatestIsWhatComes(t *testing.T) {
 		}
 		break
 	}
+	enough()
 	<-written
 }
 

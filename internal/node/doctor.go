@@ -117,15 +117,16 @@ func (d *doctor) look(ctx context.Context) {
 	servers := d.s.serving()
 	probes := make(map[subjects.Service]*finding, len(servers))
 	for service := range servers {
-		probes[service] = new(finding)
-		asked.Go(func() { *probes[service] = d.probe(asking, service) })
+		found := new(finding)
+		probes[service] = found
+		asked.Go(func() { *found = d.probe(asking, service) })
 	}
 	lags := make(map[subjects.Service]*finding)
 	for _, durable := range subjects.Durables {
 		if owner, _ := subjects.OwnerOf(durable); d.n.runs(owner) {
-			d.progress(durable) // made here: the map is not for several goroutines
-			lags[owner] = new(finding)
-			asked.Go(func() { *lags[owner] = d.lookAtConsumer(asking, durable) })
+			found, progress := new(finding), d.progress(durable) // taken here: the maps are not for several goroutines
+			lags[owner] = found
+			asked.Go(func() { *found = d.lookAtConsumer(asking, durable, progress) })
 		}
 	}
 	asked.Wait()
@@ -325,8 +326,7 @@ func (d *doctor) progress(durable subjects.Durable) *progress {
 }
 
 // lookAtConsumer is content with a consumer that is behind and moves.
-func (d *doctor) lookAtConsumer(ctx context.Context, durable subjects.Durable) finding {
-	p := d.stuck[durable]
+func (d *doctor) lookAtConsumer(ctx context.Context, durable subjects.Durable, p *progress) finding {
 	lag, err := d.n.models.journal.Lag(ctx, durable)
 	if err != nil {
 		return finding{registry.Check{Name: "consumer", Status: registry.Warning, Message: "the consumer " + string(durable) + " can't be asked: " + fault.From(err).Message}, false}
