@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 	"github.com/rs/zerolog"
 )
 
@@ -145,7 +145,7 @@ func (c *Conn) connect(ctx context.Context) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	s := &session{
 		c: c, conn: conn, in: bufio.NewReaderSize(conn, readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
-		mux: newMux(c.o.Inbox + "." + nuid.Next() + "."),
+		mux: newMux(c.o.Inbox + "." + rand.Text() + "."),
 	}
 	err = c.greet(s)
 	if !stop() && err == nil {

@@ -1,13 +1,13 @@
 package rpc
 
 import (
+	"crypto/rand"
 	stdjson "encoding/json" // which micro's types are written for
 	"fmt"
 	"regexp"
 	"time"
 
 	"github.com/nats-io/nats.go/micro"
-	"github.com/nats-io/nuid"
 
 	"waybill/internal/id"
 	"waybill/internal/lean"
@@ -27,7 +27,7 @@ var semver = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9
 
 func (s *Server) newDiscovery() (*discovery, error) {
 	d := &discovery{started: time.Now().UTC(), identity: micro.ServiceIdentity{
-		Name: string(s.service), ID: nuid.Next(), Version: s.opts.Version,
+		Name: string(s.service), ID: rand.Text(), Version: s.opts.Version,
 		Metadata: map[string]string{"site": string(s.opts.Site), "instance": s.opts.Instance},
 	}}
 	d.info = micro.Info{ServiceIdentity: d.identity, Type: micro.InfoResponseType, Description: s.opts.Description}

@@ -1,0 +1,453 @@
+package lean
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func startServer(t testing.TB, change ...func(*server.Options)) *server.Server {
+	t.Helper()
+	o := &server.Options{DontListen: true, NoSigs: true, NoLog: true, MaxPayload: 64 << 10}
+	for _, f := range change {
+		f(o)
+	}
+	s, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
+}
+
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func dial(t testing.TB, s *server.Server, change ...func(*Options)) *Conn {
+	t.Helper()
+	o := Options{Name: "test", Inbox: "_INBOX.test", Log: zerolog.Nop(), Dial: func(context.Context) (net.Conn, error) { return s.InProcessConn() }}
+	for _, f := range change {
+		f(&o)
+	}
+	c, err := Dial(within(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// overNATS is a Bus over nats.go.
+func overNATS(t testing.TB, s *server.Server) Bus {
+	t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return Over(nc)
+}
+
+// echo answers what it gets, with a header that says what came.
+func echo(t testing.TB, b Bus, subject string) {
+	t.Helper()
+	_, err := b.Subscribe(subject, "q", func(m Msg) {
+		var h Builder
+		h.Set("Got", m.Get("Ask"))
+		h.Set("On", m.Subject)
+		if err := b.Later(m.Reply, h.Header(), m.Data); err != nil {
+			t.Error(err)
+		}
+	})
+	if err == nil {
+		err = b.Flush(within(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func request(ctx context.Context, b Bus, subject string, h Header, data []byte) (Msg, error) {
+	p, err := b.Start(subject, h, data)
+	if err != nil {
+		return Msg{}, err
+	}
+	return p.Wait(ctx)
+}
+
+// Both transports do the same over the same server.
+func TestBus(t *testing.T) {
+	s := startServer(t)
+	for name, b := range map[string]Bus{"lean": dial(t, s), "nats.go": overNATS(t, s)} {
+		t.Run(name, func(t *testing.T) {
+			echo(t, b, name+".echo.*")
+			var h Builder
+			h.Set("Ask", "one\r\nInjected: two")
+			m, err := request(within(t), b, name+".echo.x", h.Header(), []byte("hello"))
+			if err != nil || string(m.Data) != "hello" || m.Get("Got") != "one  Injected: two" || m.Get("Injected") != "" || m.Get("On") != name+".echo.x" {
+				t.Errorf("%q %q %q, %v", m.Data, m.Get("Got"), m.Get("On"), err)
+			}
+			if m, err := request(within(t), b, name+".echo.y", nil, nil); err != nil || len(m.Data) != 0 || m.Get("Got") != "" {
+				t.Errorf("an empty request: %+v, %v", m, err)
+			}
+			if _, err := request(within(t), b, name+".nobody", nil, nil); !errors.Is(err, nats.ErrNoResponders) {
+				t.Errorf("nobody serves it: %v", err)
+			}
+			for _, bad := range []string{"", "a b", "a\r\nPUB x 0", strings.Repeat("x", 5000)} {
+				if _, err := b.Start(bad, nil, nil); !errors.Is(err, nats.ErrBadSubject) {
+					t.Errorf("%.20q: %v", bad, err)
+				}
+				if err := b.Publish(bad, nil, nil); !errors.Is(err, nats.ErrBadSubject) {
+					t.Errorf("%.20q: %v", bad, err)
+				}
+			}
+			if _, err := b.Start(name+".echo.x", nil, make([]byte, 65<<10)); !errors.Is(err, nats.ErrMaxPayload) {
+				t.Errorf("too large: %v", err)
+			}
+			if m, err := request(within(t), b, name+".echo.x", nil, make([]byte, 60<<10)); err != nil || len(m.Data) != 60<<10 {
+				t.Errorf("large: %d bytes, %v", len(m.Data), err)
+			}
+		})
+	}
+}
+
+// A reply never goes to another request than its own, whoever gave up waiting.
+func TestRepliesFindTheirRequests(t *testing.T) {
+	s := startServer(t)
+	for name, b := range map[string]Bus{"lean": dial(t, s), "nats.go": overNATS(t, s)} {
+		t.Run(name, func(t *testing.T) {
+			var late sync.WaitGroup
+			defer late.Wait()
+			if _, err := b.Subscribe(name+".slow", "", func(m Msg) {
+				late.Go(func() {
+					if strings.HasPrefix(string(m.Data), "late") {
+						time.Sleep(20 * time.Millisecond)
+					}
+					_ = b.Publish(m.Reply, nil, m.Data)
+				})
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Flush(within(t)); err != nil {
+				t.Fatal(err)
+			}
+			var all sync.WaitGroup
+			for g := range 16 {
+				all.Go(func() {
+					for i := range 60 {
+						text := fmt.Sprintf("%d-%d", g, i)
+						if i%3 == 0 {
+							ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+							m, err := request(ctx, b, name+".slow", nil, []byte("late "+text))
+							cancel()
+							if err == nil && string(m.Data) != "late "+text || err != nil && !errors.Is(err, context.DeadlineExceeded) {
+								t.Errorf("late %s: %q, %v", text, m.Data, err)
+							}
+							continue
+						}
+						if m, err := request(within(t), b, name+".slow", nil, []byte(text)); err != nil || string(m.Data) != text {
+							t.Errorf("%s got %q, %v", text, m.Data, err)
+						}
+					}
+				})
+			}
+			all.Wait()
+		})
+	}
+}
+
+// Requests of one goroutine arrive in the order in which it started them, also while others send.
+func TestOrder(t *testing.T) {
+	s := startServer(t)
+	c := dial(t, s)
+	var got []string
+	done := make(chan struct{})
+	if _, err := c.Subscribe("in.order", "", func(m Msg) {
+		if got = append(got, string(m.Data)); len(got) == 5000 {
+			close(done)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		go func() {
+			for range 500 {
+				_ = c.Publish("noise", nil, []byte("x"))
+			}
+		}()
+	}
+	for i := range 5000 {
+		if err := c.Publish("in.order", nil, fmt.Appendf(nil, "%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-done:
+	case <-within(t).Done():
+		t.Fatal("messages are missing")
+	}
+	for i, text := range got {
+		if text != fmt.Sprint(i) {
+			t.Fatalf("%s came in place of %d", text, i)
+		}
+	}
+}
+
+// A connection that breaks fails what waits, comes back with its subscriptions, and works again; one that is to stay broken does.
+func TestReconnect(t *testing.T) {
+	s := startServer(t)
+	var lost atomic.Int32
+	var mu sync.Mutex
+	var current net.Conn
+	c := dial(t, s, func(o *Options) {
+		o.Lost = func(error) { lost.Add(1) }
+		o.Dial = func(context.Context) (net.Conn, error) {
+			conn, err := s.InProcessConn()
+			mu.Lock()
+			defer mu.Unlock()
+			current = conn
+			return conn, err
+		}
+	})
+	echo(t, c, "echo")
+	if _, err := c.Subscribe("silent", "", func(Msg) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	waits, err := c.Start("silent", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	current.Close()
+	mu.Unlock()
+	if _, err := waits.Wait(within(t)); !errors.Is(err, nats.ErrDisconnected) {
+		t.Errorf("what waited ended with %v", err)
+	}
+	for ctx := within(t); ; {
+		if m, err := c.Request(ctx, "echo", nil, []byte("again")); err == nil && string(m.Data) == "again" {
+			break
+		} else if ctx.Err() != nil {
+			t.Fatalf("it did not come back: %v", err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if lost.Load() != 1 || c.Sessions() != 2 {
+		t.Errorf("lost %d times, %d sessions", lost.Load(), c.Sessions())
+	}
+
+	once := dial(t, s, func(o *Options) { o.Once, o.Lost = true, func(error) { lost.Add(1) } })
+	s.Shutdown()
+	s.WaitForShutdown()
+	<-once.done
+	if _, err := once.Start("echo", nil, nil); !errors.Is(err, nats.ErrDisconnected) || once.Connected() {
+		t.Errorf("a broken connection took a request: %v", err)
+	}
+	once.Close()
+	if _, err := once.Start("echo", nil, nil); !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("a closed connection took a request: %v", err)
+	}
+	if err := once.Flush(within(t)); !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("flush: %v", err)
+	}
+}
+
+// What was sent to a subscription before the server heard of its end is handed over.
+func TestStopLosesNothing(t *testing.T) {
+	s := startServer(t)
+	sender := dial(t, s)
+	for range 20 {
+		c := dial(t, s)
+		var got atomic.Int32
+		stop, err := c.Subscribe("work", "q", func(Msg) { got.Add(1) })
+		if err == nil {
+			err = c.Flush(within(t))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 200 {
+			if err := sender.Publish("work", nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sender.Flush(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(stop(), c.Flush(within(t))); err != nil {
+			t.Fatal(err)
+		}
+		if got.Load() != 200 {
+			t.Fatalf("%d of 200 were handed over", got.Load())
+		}
+		c.Close()
+	}
+}
+
+func TestSignature(t *testing.T) {
+	kp, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub, _ := kp.PublicKey()
+	s := startServer(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: pub}} })
+	dial(t, s, func(o *Options) { o.Key, o.Sign = pub, kp.Sign })
+	other, _ := nkeys.CreateUser()
+	_, err = Dial(within(t), Options{Inbox: "_INBOX.x", Key: pub, Sign: other.Sign, Log: zerolog.Nop(), Dial: func(context.Context) (net.Conn, error) { return s.InProcessConn() }})
+	if err == nil || !strings.Contains(err.Error(), "Authorization") {
+		t.Errorf("another's signature: %v", err)
+	}
+}
+
+// A server that says what is no protocol, or nothing, is left; the dial ends in its time.
+func TestHostileServer(t *testing.T) {
+	const hello = "INFO {\"headers\":true,\"max_payload\":1000}\r\n"
+	for name, says := range map[string]string{
+		"no greeting": "HTTP/1.1 200 OK\r\n\r\n", "no headers": "INFO {\"max_payload\":1000}\r\n", "bad JSON": "INFO {\r\n", "no end": strings.Repeat("x", 100_000),
+		"refused": hello + "-ERR 'Authorization Violation'\r\n",
+	} {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		if c, err := Dial(ctx, Options{Inbox: "_INBOX.x", Log: zerolog.Nop(), Dial: speaks(says)}); err == nil {
+			c.Close()
+			t.Errorf("%s: connected", name)
+		}
+		cancel()
+	}
+	for name, says := range map[string]string{
+		"negative": "MSG a 1 -1\r\n\r\n", "huge": "MSG a 1 999999999\r\n", "words": "MSG a b c d e f g\r\n", "head beyond": "HMSG a 1 10 5\r\nhello\r\n", "short": "MSG a\r\n",
+	} {
+		lost := make(chan error, 1)
+		c, err := Dial(within(t), Options{Inbox: "_INBOX.x", Log: zerolog.Nop(), Once: true, Lost: func(err error) { lost <- err }, Dial: speaks(hello + "PONG\r\n" + says)})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		select {
+		case err := <-lost:
+			if !errors.Is(err, errProtocol) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-within(t).Done():
+			t.Errorf("%s: the connection was kept", name)
+		}
+		c.Close()
+	}
+}
+
+// speaks dials a server that says its text, and takes what it is told.
+func speaks(text string) func(context.Context) (net.Conn, error) {
+	return func(context.Context) (net.Conn, error) {
+		mine, theirs := net.Pipe()
+		go func() {
+			go func() {
+				r := bufio.NewReader(theirs)
+				for {
+					if _, err := r.ReadByte(); err != nil {
+						return
+					}
+				}
+			}()
+			_, _ = theirs.Write([]byte(text))
+		}()
+		return mine, nil
+	}
+}
+
+func TestHeader(t *testing.T) {
+	var b Builder
+	if b.Header() != nil {
+		t.Error("an empty header")
+	}
+	b.Set("a", "1")
+	b.Set("none", "")
+	b.Set("ab", "  2")
+	b.Set("b", "x\r\ny")
+	h := b.Header()
+	if string(h) != "NATS/1.0\r\na: 1\r\nab:   2\r\nb: x  y\r\n\r\n" {
+		t.Errorf("%q", h)
+	}
+	for name, want := range map[string]string{"a": "1", "ab": "2", "b": "x  y", "A": "", "none": "", "1": "", "": ""} {
+		if got := h.Get(name); got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
+		}
+	}
+	if p := h.parse(); p.Get("a") != "1" || p.Get("b") != "x  y" || len(p) != 3 {
+		t.Errorf("%v", p)
+	}
+	for block, want := range map[string]string{"NATS/1.0 503\r\n\r\n": "503", "NATS/1.0 404 No Messages\r\n\r\n": "404", "NATS/1.0\r\n\r\n": "", "": "", "NATS/1.0 ": ""} {
+		if got := Header(block).Status(); got != want {
+			t.Errorf("%q has the status %q, want %q", block, got, want)
+		}
+	}
+}
+
+func FuzzHeader(f *testing.F) {
+	f.Add([]byte("NATS/1.0\r\na: 1\r\n\r\n"), "a")
+	f.Add([]byte("NATS/1.0 503\r\n\r\n"), "")
+	f.Add([]byte("\n\n:\n"), "x")
+	f.Fuzz(func(t *testing.T, block []byte, name string) {
+		h := Header(block)
+		if v := h.Get(name); strings.ContainsAny(v, "\r") {
+			t.Errorf("%q of %q is %q", name, block, v)
+		}
+		_ = h.Status()
+	})
+}
+
+func BenchmarkRequest(b *testing.B) {
+	for _, transport := range []string{"lean", "nats.go"} {
+		for _, callers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/%d", transport, callers), func(b *testing.B) {
+				s := startServer(b)
+				var bus, service Bus
+				if transport == "lean" {
+					bus, service = dial(b, s), dial(b, s, func(o *Options) { o.Inbox = "_INBOX.service" })
+				} else {
+					bus, service = overNATS(b, s), overNATS(b, s)
+				}
+				echo(b, service, "echo")
+				payload := make([]byte, 183)
+				b.ReportAllocs()
+				b.ResetTimer()
+				var left atomic.Int64
+				left.Store(int64(b.N))
+				var all sync.WaitGroup
+				for range callers {
+					all.Go(func() {
+						ctx := within(b)
+						for left.Add(-1) >= 0 {
+							if _, err := request(ctx, bus, "echo", nil, payload); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				all.Wait()
+			})
+		}
+	}
+}
