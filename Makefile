@@ -1,7 +1,7 @@
 # What CI runs is `make check`. Everything else is longer, or for people.
 GO ?= go
 
-.PHONY: check fmt vet staticcheck test readme build bench bench-growth bench-start faults fuzz
+.PHONY: check fmt vet staticcheck test readme build bench bench-growth bench-start bench-durable bench-peers faults fuzz
 
 check: fmt vet staticcheck test readme
 
@@ -31,6 +31,14 @@ bench:
 # Every method's p50 at a thousand events and at a million, and the memory of a node with 112,000 orders. About five minutes.
 bench-growth:
 	$(GO) test ./bench -run TestGrowth -growth 112000 -v -timeout 30m
+
+# Durable appends with the shared barrier beside a sync for each message. Under a minute.
+bench-durable:
+	$(GO) test ./bench -run TestAppends -appends -v -timeout 10m
+
+# Waybill beside a Go service with PostgreSQL, which has to be installed. A module of its own. About five minutes.
+bench-peers:
+	cd bench/peers && $(GO) vet . && $(GO) test . && $(GO) run . durable
 
 # How soon a site with a million events takes orders again, after a clean stop and after a kill under load: 5 s at most.
 bench-start:

@@ -5,6 +5,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,13 @@ func (r Result) Percentile(p float64) time.Duration {
 		return 0
 	}
 	return r.Latencies[min(int(p*float64(len(r.Latencies))), len(r.Latencies)-1)]
+}
+
+// LoopFor is Loop for a length of time: no call begins after it, and those under way are finished. ctx is each call's own.
+func LoopFor(ctx context.Context, callers int, length time.Duration, call func(ctx context.Context, n int) error) Result {
+	begin, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	return Loop(begin, callers, math.MaxInt, func(_ context.Context, n int) error { return call(ctx, n) })
 }
 
 // Loop has callers call without pause, each when its last call has returned, until calls of them are done or ctx ends. call is
