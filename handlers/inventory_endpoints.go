@@ -14,17 +14,24 @@ import (
 )
 
 func (t *stockroom) receive(ctx context.Context, r *subjects.ReceiveRequest) (*subjects.Stock, error) {
-	if err := t.do(ctx, inventory.Receive{SKU: r.SKU, Quantity: r.Quantity, Reference: r.Reference, At: t.clock.now()}, ""); err != nil {
-		return nil, err
-	}
-	return t.get(ctx, &subjects.SKURequest{SKU: r.SKU})
+	return t.stocked(ctx, r.SKU, inventory.Receive{SKU: r.SKU, Quantity: r.Quantity, Reference: r.Reference, At: t.clock.now()})
 }
 
 func (t *stockroom) adjust(ctx context.Context, r *subjects.AdjustRequest) (*subjects.Stock, error) {
-	if err := t.do(ctx, inventory.Adjust{SKU: r.SKU, Quantity: r.Quantity, Reference: r.Reference, At: t.clock.now()}, ""); err != nil {
+	return t.stocked(ctx, r.SKU, inventory.Adjust{SKU: r.SKU, Quantity: r.Quantity, Reference: r.Reference, At: t.clock.now()})
+}
+
+// stocked carries out a command and answers the stock as its event left it, or as it is where the command was carried out before.
+func (t *stockroom) stocked(ctx context.Context, sku id.SKU, c inventory.Command) (*subjects.Stock, error) {
+	now, err := t.do(ctx, c, "")
+	if err != nil {
 		return nil, err
 	}
-	return t.get(ctx, &subjects.SKURequest{SKU: r.SKU})
+	if s, ok := now.(inventory.Stock); ok {
+		out := subjects.Stock(s)
+		return &out, nil
+	}
+	return t.get(ctx, &subjects.SKURequest{SKU: sku})
 }
 
 func (t *stockroom) get(ctx context.Context, r *subjects.SKURequest) (*subjects.Stock, error) {
@@ -113,12 +120,17 @@ func (t *stockroom) endReservation(ctx context.Context, r *subjects.EndRequest) 
 	return t.reservation(ctx, inventory.End{ReservationID: r.ReservationID, Lines: bookLines(r.Lines), At: t.clock.now()}, r.ReservationID)
 }
 
-// reservation carries out a command and answers the reservation as it is then.
+// reservation carries out a command and answers the reservation as its event left it, or as it is where none was written.
 func (t *stockroom) reservation(ctx context.Context, c inventory.Command, reservation id.Reservation) (*subjects.Reservation, error) {
-	if err := t.do(ctx, c, reservation); fault.CodeOf(err) == fault.NotFound {
+	now, err := t.do(ctx, c, reservation)
+	if fault.CodeOf(err) == fault.NotFound {
 		return nil, fault.New(fault.NotFound, "there is no reservation %s", reservation).WithField("reservation_id")
-	} else if err != nil {
+	}
+	if err != nil {
 		return nil, err
+	}
+	if r, ok := now.(inventory.Reservation); ok {
+		return reservationInfo(r), nil
 	}
 	t.mu.Lock()
 	r, live := t.book.Reservation(reservation)
@@ -140,11 +152,15 @@ func (t *stockroom) reservation(ctx context.Context, c inventory.Command, reserv
 		}
 		r = *stored.ended
 	}
+	return reservationInfo(r), nil
+}
+
+func reservationInfo(r inventory.Reservation) *subjects.Reservation {
 	out := &subjects.Reservation{ReservationID: r.ReservationID, Status: r.Status, ExpiresAt: r.ExpiresAt, Lines: make([]subjects.StockLine, len(r.Lines))}
 	for i, l := range r.Lines {
 		out.Lines[i] = subjects.StockLine{SKU: l.SKU, Quantity: l.Quantity}
 	}
-	return out, nil
+	return out
 }
 
 func bookLines(lines []subjects.StockLine) []inventory.Line {

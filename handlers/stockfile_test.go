@@ -75,7 +75,7 @@ func (s *shelf) open() (room *stockroom, log string) {
 func (s *shelf) trade(room *stockroom, run string, reservations int) {
 	s.t.Helper()
 	do := func(c inventory.Command, r id.Reservation) {
-		if err := room.do(s.t.Context(), c, r); err != nil {
+		if _, err := room.do(s.t.Context(), c, r); err != nil {
 			s.t.Errorf("%+v: %v", c, err)
 		}
 	}
@@ -273,7 +273,7 @@ func TestSnapshotRefused(t *testing.T) {
 	}
 	s.file, room = "", nil
 	room, _ = s.open()
-	if err := room.do(t.Context(), inventory.Release{ReservationID: "one-2", At: room.clock.now()}, "one-2"); err != nil {
+	if _, err := room.do(t.Context(), inventory.Release{ReservationID: "one-2", At: room.clock.now()}, "one-2"); err != nil {
 		t.Fatal(err)
 	}
 	s.file = filepath.Join(t.TempDir(), "empty.snapshot")

@@ -140,18 +140,18 @@ type known struct {
 }
 
 // do decides a command and writes its event. reservation is the one it is about; empty for stock. When it returns without
-// error, the journal has all that the answer rests on.
-func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.Reservation) error {
+// error, the journal has all that the answer rests on. now is what the event made of its aggregate; nil where none was written.
+func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.Reservation) (now any, err error) {
 	stored, err := t.before(ctx, c, reservation)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p, s, before, err := t.decide(ctx, c, reservation, stored)
+	p, now, s, err := t.decide(ctx, c, reservation, stored)
 	if p == nil {
-		if failed := t.settled(ctx, before); failed != nil {
-			return failed // what the refusal rests on may not be so
+		if failed := t.settled(ctx, s); failed != nil {
+			return nil, failed // what the refusal rests on may not be so
 		}
-		return err
+		return nil, err
 	}
 	// The event is on its way, whether or not its caller still waits: its fate is what the book hangs on.
 	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
@@ -161,16 +161,17 @@ func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.
 	close(s.done)
 	t.land(s)
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "the stock could not be written; ask again with the same id")
+		return nil, fault.Wrap(err, fault.Unavailable, "the stock could not be written; ask again with the same id")
 	}
 	kind, event := r.Event()
 	t.hook.at("append " + string(kind) + "." + event)
 	t.log.Info().Str("event", string(kind)+"."+event).Str("id", r.CeSubject).Uint64("sequence", r.Sequence).Msg("state changed")
-	return nil
+	return now, nil
 }
 
-// decide is the part of do under the lock. Without an event it returns the last one that was sent before.
-func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation id.Reservation, stored known) (*journal.Pending, *sending, *sending, error) {
+// decide is the part of do under the lock: it sends the event, and tells what it makes of its aggregate. Without an event s is the
+// last one that was sent before.
+func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation id.Reservation, stored known) (p *journal.Pending, now any, s *sending, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.lost != nil {
@@ -195,7 +196,7 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 	if l, ok := t.stock[e.Aggregate().SKU]; ok {
 		last = l.record()
 	}
-	p, err := t.journal.Start(ctx, journal.Entry{
+	p, err = t.journal.Start(ctx, journal.Entry{
 		Subject: subject, Kind: kind, Event: string(e.Type()), CeSubject: key, Time: t.clock.now(),
 		Data: e, State: state, Previous: last, Fence: t.fence,
 	})
@@ -222,7 +223,7 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 	case t.wake <- struct{}{}:
 	default:
 	}
-	return p, t.sent, nil, nil
+	return p, state, t.sent, nil
 }
 
 func (t *stockroom) aggregate(e inventory.Event) (subject string, kind subjects.Kind, key string) {
@@ -334,7 +335,7 @@ func (t *stockroom) expire(ctx context.Context) {
 		wait := time.Duration(-1)
 		if ok {
 			if wait = at.Sub(t.clock.now()); wait <= 0 {
-				if err := t.do(ctx, inventory.Expire{ReservationID: r, At: t.clock.now()}, r); err != nil && ctx.Err() == nil {
+				if _, err := t.do(ctx, inventory.Expire{ReservationID: r, At: t.clock.now()}, r); err != nil && ctx.Err() == nil {
 					t.log.Warn().Err(err).Str("reservation_id", string(r)).Msg("a reservation could not be ended; it is tried again")
 					wait = time.Second
 				} else {
