@@ -130,7 +130,7 @@ func declare() []Setting {
 			Affects:     "orders that are placed from now on"},
 		// The most that grace and interval add up to is 30 s: a pending order is finished within that once the gateway answers again.
 		{Key: OrderRetryInterval, Type: TypeDuration, Default: `"5s"`, Min: 100 * time.Millisecond, Max: 20 * time.Second,
-			Description: "the time between two questions to a payment gateway that does not answer",
+			Description: "the time before a payment gateway that does not answer is asked again, which doubles with each try, up to 20s",
 			Affects:     "the next question"},
 		{Key: InventoryReservationTTL, Type: TypeDuration, Default: `"24h"`, Min: time.Second, Max: 30 * day,
 			Description: "the longest time that a reservation may be asked to hold",

@@ -48,6 +48,7 @@ func (c *Catalog) Register(s *rpc.Server) {
 func (c *Catalog) put(ctx context.Context, r *subjects.PutItemRequest) (*subjects.Item, error) {
 	if c.prices != nil {
 		c.prices.Forget(r.SKU)
+		defer c.prices.Forget(r.SKU) // the write may have taken its time
 	}
 	h, err := c.items.command(ctx, string(r.SKU), func(held[subjects.Item]) subjects.Item { return r.Item() })
 	if err != nil {

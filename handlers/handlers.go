@@ -153,7 +153,7 @@ func answerIn(ctx context.Context) (context.Context, context.CancelFunc) {
 	if !ok {
 		return context.WithCancel(ctx)
 	}
-	return context.WithDeadline(ctx, deadline.Add(-min(250*time.Millisecond, time.Until(deadline)/5)))
+	return context.WithDeadline(ctx, deadline.Add(-min(500*time.Millisecond, time.Until(deadline)/4)))
 }
 
 // outcomeUnknown reports whether an error of an inner call leaves open whether the call was carried out, or says that it

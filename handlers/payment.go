@@ -123,6 +123,9 @@ func (p *Payments) authorize(ctx context.Context, r *subjects.AuthorizeRequest) 
 		return nil, err
 	}
 	defer end()
+	if err := p.only(work, r); err != nil {
+		return nil, err
+	}
 	h, err := p.create(work, r)
 	if err != nil {
 		return nil, err
@@ -139,6 +142,19 @@ func (p *Payments) authorize(ctx context.Context, r *subjects.AuthorizeRequest) 
 		return nil, err
 	}
 	return p.info(ctx, h)
+}
+
+// only refuses a second payment of an order: an order is paid by the payment that bears its name.
+func (p *Payments) only(ctx context.Context, r *subjects.AuthorizeRequest) error {
+	own := id.PaymentOf(r.OrderID)
+	if r.PaymentID == own {
+		return nil
+	}
+	_, exists, err := p.journal.Load(ctx, subjects.Event(p.payments.site, subjects.KindOrder, r.OrderID))
+	if err != nil || !exists {
+		return err
+	}
+	return fault.New(fault.FailedPrecondition, "the order %s has its own payment, %s", r.OrderID, own).WithField("payment_id")
 }
 
 // create makes the payment, or finds it.

@@ -48,7 +48,11 @@ func (p *Payments) settle(ctx context.Context, r *subjects.SettleRequest) (*subj
 // patientTurn waits for the turn as long as a live request with a gateway that answers could keep it, and then goes on without:
 // a request that is stuck must not hold up the one that finds out what became of it. The journal arbitrates between the two.
 func (p *Payments) patientTurn(ctx context.Context, pay id.Payment) (end func()) {
-	ctx, cancel := context.WithTimeout(ctx, p.live.Duration(configs.PaymentGatewayTimeout)+turnMargin)
+	patience := p.live.Duration(configs.PaymentGatewayTimeout) + turnMargin
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline)/2) // the rest is for the work
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	end, err := p.turns.take(ctx, pay)
 	if err != nil {

@@ -178,6 +178,9 @@ func (t *stockroom) save(ctx context.Context) error {
 		Content: snapshotContent, Format: inventory.Format, Site: t.site, Sequence: at.sequence, ID: last.ID, Hash: last.Hash,
 	}, func(w io.Writer) error { return cut.Save(w, &t.mu) })
 	if err != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		cut.End() // it may not have begun
 		return err
 	}
 	t.saving.size, t.saving.upTo = size, at.sequence

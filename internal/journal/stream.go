@@ -51,7 +51,7 @@ func (s *Stream) Over(link lean.Link) *Stream {
 func (s *Stream) ask(ctx context.Context, subject string, body []byte) (lean.Msg, error) {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
-	p, err := s.link.Start(subject, nil, body)
+	p, err := begin(ctx, s.link, subject, nil, body)
 	if err != nil {
 		return lean.Msg{}, err
 	}

@@ -112,11 +112,29 @@ type publishAck struct {
 // request publishes m and waits for the store's acknowledgement. An *apiError is the store's refusal; after any other error
 // for which answered is false the outcome is unknown.
 func request(ctx context.Context, link lean.Link, m *outgoing) (publishAck, error) {
-	p, err := link.Start(m.subject, m.header.Header(), m.payload)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	p, err := begin(ctx, link, m.subject, m.header.Header(), m.payload)
 	if err != nil {
 		return publishAck{}, unsent{err}
 	}
 	return acknowledged(ctx, p)
+}
+
+// begin sends a request as soon as there is a connection.
+func begin(ctx context.Context, link lean.Link, subject string, h lean.Header, body []byte) (*lean.Pending, error) {
+	const pause = 10 * time.Millisecond
+	for {
+		p, err := link.Start(subject, h, body)
+		if !errors.Is(err, nats.ErrDisconnected) {
+			return p, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // requestMsg is request for a message of nats.go.

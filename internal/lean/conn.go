@@ -37,7 +37,7 @@ type Options struct {
 
 const (
 	dialTimeout  = 5 * time.Second
-	pingInterval = 10 * time.Second
+	pingInterval = 3 * time.Second
 	maxUnheard   = 2 // pings without an answer, after which the connection counts as broken
 	shortestWait = 20 * time.Millisecond
 	longestWait  = time.Second
@@ -92,18 +92,16 @@ func (c *Conn) run(ctx context.Context, s *session) {
 		if c.closed.Load() {
 			s.conn.Close() // Close may have looked before this session was there
 		}
-		writer := make(chan struct{})
-		go func() {
-			defer close(writer)
-			s.flusher()
-		}()
+		var beside sync.WaitGroup
+		beside.Go(s.flusher)
+		beside.Go(s.watch)
 		err := s.read()
 		c.current.CompareAndSwap(s, nil)
 		if c.closed.Load() {
 			err = nats.ErrConnectionClosed
 		}
 		s.fail(err)
-		<-writer
+		beside.Wait()
 		if c.closed.Load() {
 			return
 		}
@@ -147,12 +145,12 @@ func (c *Conn) connect(ctx context.Context) (*session, error) {
 		c: c, conn: conn, in: bufio.NewReaderSize(conn, readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
 		mux: newMux(c.o.Inbox + "." + rand.Text() + "."),
 	}
-	err = c.greet(s)
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
-	if err == nil {
+	if err = c.greet(s); err == nil {
 		err = c.join(s)
+	}
+	if !stop() && err == nil {
+		c.current.CompareAndSwap(s, nil)
+		err = ctx.Err()
 	}
 	if err != nil {
 		conn.Close()
@@ -317,7 +315,13 @@ func (c *Conn) Subscribe(subject, queue string, handle func(Msg)) (stop func() e
 	if s == nil {
 		return sub.stop, nil // the next session begins with it
 	}
-	return sub.stop, s.hear(sub)
+	if err := s.hear(sub); err != nil {
+		c.mu.Lock()
+		delete(c.subs, sub.id)
+		c.mu.Unlock()
+		return nil, err
+	}
+	return sub.stop, nil
 }
 
 func (sub *subscription) line(b []byte) []byte {

@@ -130,11 +130,8 @@ func (s *session) flush() {
 	}
 }
 
-// flusher writes what others have left, and looks whether the server still answers.
+// flusher writes what others have left.
 func (s *session) flusher() {
-	tick := time.NewTicker(pingInterval)
-	defer tick.Stop()
-	unheard := 0 // guarded by mu
 	for {
 		select {
 		case <-s.kick:
@@ -144,20 +141,33 @@ func (s *session) flusher() {
 				continue
 			}
 			s.flush()
-		case <-tick.C:
-			s.mu.Lock()
-			late := unheard
-			s.mu.Unlock()
-			if late >= maxUnheard {
-				s.conn.Close() // ends a write that hangs, too
-				continue
-			}
-			_ = s.ping("", func() { unheard-- }) // fails only when the session has
-			s.mu.Lock()
-			unheard++
-			s.mu.Unlock()
 		case <-s.quit:
 			return
+		}
+	}
+}
+
+// watch closes the connection when the server does not answer any more; that ends a write that hangs, too.
+func (s *session) watch() {
+	tick := time.NewTicker(pingInterval)
+	defer tick.Stop()
+	unheard := 0 // guarded by mu
+	for {
+		select {
+		case <-tick.C:
+		case <-s.quit:
+			return
+		}
+		s.mu.Lock()
+		if unheard >= maxUnheard {
+			s.mu.Unlock()
+			s.conn.Close()
+			return
+		}
+		unheard++
+		s.mu.Unlock()
+		if s.ping("", func() { unheard = 0 }) != nil {
+			continue // too much waits to be written: that counts, too
 		}
 	}
 }

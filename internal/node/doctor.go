@@ -204,6 +204,8 @@ func (d *doctor) turn(service subjects.Service, server *rpc.Server, aside bool) 
 		d.n.log.Error().Err(err).Str("service", string(service)).Msg("the service could not leave or enter its queue group; it is tried again")
 		d.mu.Lock()
 		d.aside[service] = !aside
+		close(d.turned) // whoever saw the turn has to see that it did not come about
+		d.turned = make(chan struct{})
 		d.mu.Unlock()
 	}
 }

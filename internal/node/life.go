@@ -65,7 +65,8 @@ func (n *life) open(ctx context.Context) error {
 	n.onStop("nats", func(ctx context.Context) error {
 		store.forget()
 		if store.own != nil {
-			return store.own.Stop(ctx)
+			// The next life opens the same store: it is over when it is over, however little time is left. Who waits for it is bounded.
+			return store.own.Stop(context.WithoutCancel(ctx))
 		}
 		return nil
 	})
@@ -85,6 +86,7 @@ func (n *life) begin(ctx context.Context, etcd *clientv3.Client) error {
 		if err := step(ctx); err != nil {
 			return err
 		}
+		n.look() // what looks at the store from now on must not find an old look
 	}
 	return nil
 }
@@ -92,11 +94,15 @@ func (n *life) begin(ctx context.Context, etcd *clientv3.Client) error {
 // check looks at the store, and says why this life has to end, or nothing; what is not final may pass by itself. It may hang
 // with the disk: one goroutine calls it.
 func (n *life) check() (reason string, final bool) {
+	n.look()
+	return n.broken()
+}
+
+func (n *life) look() {
 	if own := n.store.own; own != nil {
 		err := own.Healthy()
 		n.seen.Store(&look{at: time.Now(), err: err})
 	}
-	return n.broken()
 }
 
 // look is what the NATS server said when it was last asked how it is.

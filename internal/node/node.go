@@ -411,8 +411,9 @@ func (n *Node) becomeReady(ctx context.Context) error {
 
 // missing is what the node lacks before it takes orders.
 func (n *Node) missing() []string {
+	l := n.healing.life.Load() // first: a life that ends in between is missed by the next line
 	out := n.healing.missing()
-	if l := n.healing.life.Load(); l != nil {
+	if l != nil {
 		out = append(out, l.missing()...)
 	}
 	return out

@@ -186,7 +186,7 @@ func TestForcedRaces(t *testing.T) {
 			trap := g.set(t, point)
 			first := begin(c, 20*500*time.Millisecond, subjects.OrderPlace, r)
 			trap.wait(t)
-			hasty, err := ask(c, time.Second, subjects.OrderPlace, r)
+			hasty, err := ask(c, 1500*time.Millisecond, subjects.OrderPlace, r)
 			if err != nil || hasty.Status != "pending" && hasty.Status != "confirmed" {
 				t.Errorf("the duplicate got %+v, %v", hasty, err)
 			}

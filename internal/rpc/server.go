@@ -295,8 +295,11 @@ func (s *Server) Pause() error {
 	if !s.bus.Connected() {
 		return fault.New(fault.Unavailable, "the service %s is not connected, and can't leave its queue group now", s.service)
 	}
+	if err := s.deafen(); err != nil {
+		return errors.Join(err, s.join()) // as before
+	}
 	s.state = isPaused
-	return s.deafen()
+	return nil
 }
 
 // Resume joins the queue group again after Pause. Without effect unless the server is paused.

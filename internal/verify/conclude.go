@@ -194,9 +194,10 @@ func (c *check) arrived(t *orderTrace, blame func(rule, format string, args ...a
 	}
 }
 
-// only checks that no order is paid twice. A payment that is no order's is its caller's own affair.
+// only checks that no order is paid twice. A payment that is no order's is its caller's own affair, also where an order takes the
+// name later.
 func (c *check) only(p id.Payment, t *paymentTrace) {
-	if _, ok := c.orders[t.order]; ok && p != id.PaymentOf(t.order) && t.authorized.Amount > 0 {
+	if o, ok := c.orders[t.order]; ok && t.since > o.since && p != id.PaymentOf(t.order) && t.authorized.Amount > 0 {
 		c.violation(RuleReference, c.paymentSubject(p), t.sequence, "it is a second payment of the order %.80s", t.order)
 	}
 }

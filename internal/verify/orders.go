@@ -20,7 +20,8 @@ type orderTrace struct {
 	total     money.Money
 	lines     tally // with each line's price, tax included
 	due       timestamp.Time
-	confirmed bool // it once was
+	confirmed bool   // it once was
+	since     uint64 // the sequence of its first event
 	sequence  uint64
 
 	parts parts // filled in when the whole journal is read
@@ -37,6 +38,9 @@ func (c *check) orderTrace(o id.Order) *orderTrace {
 
 func (c *check) order(r journal.Record, o id.Order, event string) {
 	t := c.orderTrace(o)
+	if t.since == 0 {
+		t.since = r.Sequence
+	}
 	e, err := order.Decode(order.EventType(event), r.Data)
 	if err != nil {
 		c.at(r, RuleBody, "%s", why(err))

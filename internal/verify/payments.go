@@ -13,6 +13,7 @@ type paymentTrace struct {
 	state      *payment.State // nil once the payment is final
 	lost       bool
 	order      id.Order
+	since      uint64 // the sequence of its first event
 	method     payment.Method
 	status     payment.Status
 	amount     money.Money
@@ -34,6 +35,9 @@ func (c *check) paymentTrace(p id.Payment) *paymentTrace {
 
 func (c *check) payment(r journal.Record, p id.Payment, event string) {
 	t := c.paymentTrace(p)
+	if t.since == 0 {
+		t.since = r.Sequence
+	}
 	e, err := payment.Decode(payment.EventType(event), r.Data)
 	if err != nil {
 		c.at(r, RuleBody, "%s", why(err))
