@@ -121,6 +121,12 @@ func (o *Orders) place(ctx context.Context, r *subjects.PlaceRequest) (*subjects
 		if err != nil {
 			return nil, err
 		}
+		if h.state.Status == order.StatusPending {
+			// What did not come about may have been stopped by somebody who has cancelled the order, or finished it.
+			if now, err := o.orders.load(ctx, string(r.OrderID)); err == nil && now.last.Sequence > h.last.Sequence {
+				h, payment = now, nil
+			}
+		}
 		if s := h.state.Status; s == order.StatusPending || s == order.StatusCancelling {
 			o.wake(r.OrderID) // whoever wanted to carry it on meanwhile has left it to this request
 		}
