@@ -21,10 +21,11 @@ type readyLog struct {
 }
 
 func (r *readyLog) Write(p []byte) (int, error) {
+	n, err := r.buffer.Write(p)
 	if bytes.Contains(p, []byte("ready in")) {
-		r.once.Do(func() { close(r.ready) })
+		r.once.Do(func() { close(r.ready) }) // whoever waits for it finds the line
 	}
-	return r.buffer.Write(p)
+	return n, err
 }
 
 // TestServe runs a node as its operator does: it is found by the commands, refuses a second one, and stops when it is told to.
