@@ -1,9 +1,13 @@
 package embedded
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 )
@@ -95,6 +99,48 @@ func TestEtcdDamaged(t *testing.T) {
 			t.Errorf("set aside: %t; %v %v", e.Fresh, r, err)
 		}
 	})
+}
+
+// TestEtcdLogDamagedAnywhere turns 16 bytes of etcd's log, at places drawn at random: etcd starts each time, and is not waited for.
+func TestEtcdLogDamagedAnywhere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first, err := StartEtcd(ctxFor(t, 20*time.Second), EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: "127.0.0.1:0", Log: testLog(t)})
+	check(t, err)
+	for i := range 50 {
+		_, err := first.Client().Put(t.Context(), fmt.Sprint("/k", i), "a value that takes some room")
+		check(t, err)
+	}
+	stopEtcd(t, first)
+	logs, err := filepath.Glob(filepath.Join(dir, "etcd", "member", "wal", "*.wal"))
+	check(t, err)
+	text, err := os.ReadFile(logs[0])
+	check(t, err)
+	end := len(bytes.TrimRight(text, "\x00"))
+	lengths := []int{} // every record begins with its length, aligned to 8 bytes: the worst that can be damaged
+	for at := 0; at < end; {
+		lengths = append(lengths, at)
+		at += 8 + (int(binary.LittleEndian.Uint32(text[at:]))+7)&^7
+	}
+	for n := range 12 {
+		at := rand.IntN(end - 16)
+		if n%2 == 0 {
+			at = lengths[rand.IntN(len(lengths)-3)] // the last ones may be torn by a crash
+		}
+		t.Run(fmt.Sprint("at ", at), func(t *testing.T) {
+			damaged := slices.Clone(text)
+			for i := at; i < at+16; i++ {
+				damaged[i] ^= byte(i*7) | 1
+			}
+			other := filepath.Join(t.TempDir(), "etcd")
+			check(t, os.CopyFS(other, os.DirFS(filepath.Join(dir, "etcd"))))
+			check(t, os.Chmod(other, 0o700))
+			check(t, os.WriteFile(filepath.Join(other, "member", "wal", filepath.Base(logs[0])), damaged, 0o600))
+			e, err := StartEtcd(ctxFor(t, 20*time.Second), EtcdConfig{DataDir: other, Addr: "127.0.0.1:0", Log: testLog(t)})
+			check(t, err)
+			stopEtcd(t, e)
+		})
+	}
 }
 
 func firstError(errs ...error) error {
