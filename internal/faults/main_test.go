@@ -17,6 +17,7 @@ import (
 
 	"waybill/configs"
 	"waybill/internal/node"
+	"waybill/internal/nodetest"
 )
 
 var (
@@ -38,8 +39,12 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	flag.Parse()
-	if !*faultsAll { // they wait more than they work
-		if err := flag.Set("test.parallel", "6"); err != nil {
+	if !*faultsAll { // they wait more than they work, but for what the race detector does
+		lanes := "6"
+		if nodetest.Race {
+			lanes = "2"
+		}
+		if err := flag.Set("test.parallel", lanes); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}

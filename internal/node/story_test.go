@@ -33,8 +33,12 @@ func TestMain(m *testing.M) {
 		os.Exit(2)
 	}
 	flag.Parse()
-	if !*faultsAll { // they wait more than they work
-		if err := flag.Set("test.parallel", "4"); err != nil {
+	if !*faultsAll { // they wait more than they work, but for what the race detector does
+		lanes := "4"
+		if nodetest.Race {
+			lanes = "2"
+		}
+		if err := flag.Set("test.parallel", lanes); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}
