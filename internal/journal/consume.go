@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -70,7 +70,7 @@ type consumption struct {
 
 // task is one delivered event that Handle acts on.
 type task struct {
-	msg    *nats.Msg
+	msg    lean.Msg
 	record Record
 }
 
@@ -107,6 +107,7 @@ func (w *consumption) start(life, fetching context.Context) {
 		workers.Wait()
 		close(drained)
 		all.Wait()
+		w.flush()
 		close(w.ended)
 	}()
 }
@@ -135,7 +136,7 @@ func (w *consumption) fetch(ctx context.Context) {
 }
 
 // spread waits until a batch is durable, queues the events that Handle acts on and acknowledges the others.
-func (w *consumption) spread(ctx context.Context, msgs []*nats.Msg) error {
+func (w *consumption) spread(ctx context.Context, msgs []lean.Msg) error {
 	var highest uint64
 	var tasks []*task
 	for _, m := range msgs {
@@ -160,7 +161,7 @@ func (w *consumption) spread(ctx context.Context, msgs []*nats.Msg) error {
 		return err
 	}
 	for _, m := range msgs {
-		if !w.wanted(m.Header.Get(subjects.HeaderType)) {
+		if !w.wanted(m.Get(subjects.HeaderType)) {
 			w.answer(m, ackDone)
 		}
 	}
@@ -219,10 +220,17 @@ var (
 )
 
 // answer tells the server what became of a delivery. It waits for nothing: an answer that is lost means that the event comes again.
-func (w *consumption) answer(m *nats.Msg, what []byte) {
-	if err := w.j.nc.Publish(m.Reply, what); err != nil {
+func (w *consumption) answer(m lean.Msg, what []byte) {
+	if err := w.j.feed.Later(m.Reply, nil, what); err != nil {
 		w.c.Log.Debug().Err(err).Str("subject", m.Subject).Msg("an event was not acknowledged and will come again")
 	}
+}
+
+// flush sees to it that the answers have left: the connection may be closed next.
+func (w *consumption) flush() {
+	ctx, cancel := context.WithTimeout(context.Background(), drainPatience) // its consumption is over, and nobody waits for longer
+	defer cancel()
+	_ = w.j.feed.Flush(ctx) // where it fails the connection is gone, and events come again
 }
 
 func consumerFault(err error, durable subjects.Durable) error {

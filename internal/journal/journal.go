@@ -36,6 +36,7 @@ type Options struct {
 	Log     zerolog.Logger
 	Domain  string    // JetStream domain, for a server beyond a leaf node; empty is that of the server connected to
 	Link    lean.Link // for appends and loads; nil: the connection itself
+	Feed    lean.Bus  // of the connection's user, for what consumers and readers are sent; nil: the connection itself
 	Reader  string    // begins the names of the readers that Replay and Follow make; empty: read-
 }
 
@@ -44,6 +45,7 @@ type Options struct {
 type Journal struct {
 	nc      *nats.Conn
 	link    lean.Link // for requests of one reply
+	feed    lean.Bus  // for what consumers deliver, and their acknowledgements
 	js      jetstream.JetStream
 	stream  *Stream
 	site    subjects.Site
@@ -72,8 +74,11 @@ func Open(nc *nats.Conn, o Options) (*Journal, error) {
 	if o.Link == nil {
 		o.Link = lean.Over(nc)
 	}
+	if o.Feed == nil {
+		o.Feed = lean.Over(nc)
+	}
 	return &Journal{
-		nc: nc, link: o.Link, js: js, stream: OpenStream(nc, subjects.StreamJournal, o.Domain).Over(o.Link),
+		nc: nc, link: o.Link, feed: o.Feed, js: js, stream: OpenStream(nc, subjects.StreamJournal, o.Domain).Over(o.Link),
 		reader: cmp.Or(o.Reader, "read-"), site: o.Site, barrier: o.Barrier, now: o.Now, log: o.Log,
 	}, nil
 }

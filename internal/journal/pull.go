@@ -3,14 +3,16 @@ package journal
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/nats-io/nats.go"
 
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 )
 
 // pullExpiry is how long the server holds one pull; heartbeat is how often it says that it still does.
@@ -23,67 +25,100 @@ const (
 // first message, brings what there is by then, and is over: who handles a batch before the next call is not woken for each
 // message that comes meanwhile, and nor is the server. One goroutine uses it.
 type puller struct {
-	nc      *nats.Conn
+	feed    lean.Bus
 	subject string // of the consumer's pulls
 	inbox   string // of this puller; each pull has a token of its own below it
-	sub     *nats.Subscription
-	arrived chan *nats.Msg
+	stop    func() error
 	size    int // messages of a pull
 	most    int // messages that next returns at once
 	pull    int // number of the pull under way
 	left    int // messages that it may still bring; 0: none is under way
+
+	arrived arrivals
+	taken   []lean.Msg // of what arrived: still to be looked at
+	memory  []lean.Msg // of taken, whole
+}
+
+// arrivals are the messages that have come and that nobody has taken.
+type arrivals struct {
+	room int           // beyond it messages are dropped, which their consumer makes good
+	some chan struct{} // holds at most one: there are any
+
+	mu   sync.Mutex
+	msgs []lean.Msg
+}
+
+func (a *arrivals) put(m lean.Msg) {
+	a.mu.Lock()
+	if len(a.msgs) < a.room {
+		a.msgs = append(a.msgs, m)
+	}
+	first := len(a.msgs) == 1
+	a.mu.Unlock()
+	if first {
+		select {
+		case a.some <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take returns what has come, and leaves the memory of what was taken before for what comes next.
+func (a *arrivals) take(before []lean.Msg) []lean.Msg {
+	const kept = 256
+	if cap(before) > kept {
+		before = nil
+	}
+	clear(before[:cap(before)])
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	msgs := a.msgs
+	a.msgs = before[:0]
+	return msgs
 }
 
 // newPuller subscribes to what the consumer will deliver: size messages a pull, of which next returns at most so many at once.
 // The caller closes it.
 func (j *Journal) newPuller(consumer string, size, most int) (*puller, error) {
 	p := &puller{
-		nc: j.nc, subject: j.stream.api + "CONSUMER.MSG.NEXT." + j.stream.name + "." + consumer,
+		feed: j.feed, subject: j.stream.api + "CONSUMER.MSG.NEXT." + j.stream.name + "." + consumer,
 		inbox: j.nc.NewInbox(), size: size, most: most,
 		// Room for the pull under way and for what is left of one that was given up: nothing is dropped.
-		arrived: make(chan *nats.Msg, 2*size+16),
+		arrived: arrivals{room: 2*size + 16, some: make(chan struct{}, 1)},
 	}
 	var err error
-	if p.sub, err = p.nc.ChanSubscribe(p.inbox+".*", p.arrived); err != nil {
+	if p.stop, err = p.feed.Subscribe(p.inbox+".*", "", p.arrived.put); err != nil {
 		return nil, readFault(err, "the journal")
 	}
 	return p, nil
 }
 
 // close ends the subscription; what is still on its way is dropped. It is for consumers without acknowledgement.
-func (p *puller) close() { _ = p.sub.Unsubscribe() } // fails only when the connection is gone, and the subscription with it
+func (p *puller) close() { _ = p.stop() } // fails only when the connection is gone, and the subscription with it
 
 // drain ends the subscription and returns the messages that next has not returned, those that were on their way included.
-func (p *puller) drain(ctx context.Context) []*nats.Msg {
-	const patience = time.Second
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (p *puller) drain(ctx context.Context) []lean.Msg {
+	ctx, cancel := context.WithTimeout(ctx, drainPatience)
 	defer cancel()
 	// Where either fails the connection is gone, and the messages come again after AckWait.
-	if err := p.sub.Drain(); err == nil {
-		_ = p.nc.FlushWithContext(ctx) // what the server sent before it heard of the end arrives before its answer
+	if err := p.stop(); err == nil {
+		_ = p.feed.Flush(ctx) // what the server sent before it heard of the end arrives before its answer
 	}
-	var rest []*nats.Msg
-	for {
-		select {
-		case m := <-p.arrived:
-			if m.Header.Get(headerStatus) == "" {
-				rest = append(rest, m)
-			}
-		default:
-			return rest
-		}
-	}
+	rest := slices.Concat(p.taken, p.arrived.take(nil))
+	return slices.DeleteFunc(rest, func(m lean.Msg) bool { return m.Status() != "" })
 }
+
+const drainPatience = time.Second
 
 // next returns what a pull brings, at most p.most messages at once: those that are there, or the first one once it comes. It asks
 // for more when no pull is under way. Errors: ctx's; errQuiet after two heartbeats were missed; the server's word that the
 // consumer is gone. After an error of the server's next may be called again and pulls afresh. Messages go before errors: what
 // has come is returned, and the next call meets the error.
-func (p *puller) next(ctx context.Context) ([]*nats.Msg, error) {
+func (p *puller) next(ctx context.Context) ([]lean.Msg, error) {
 	quiet := time.NewTimer(2 * heartbeat)
 	defer quiet.Stop()
-	var batch []*nats.Msg
-	fail := func(err error) ([]*nats.Msg, error) {
+	var batch []lean.Msg
+	fail := func(err error) ([]lean.Msg, error) {
 		if len(batch) > 0 {
 			return batch, nil
 		}
@@ -98,26 +133,37 @@ func (p *puller) next(ctx context.Context) ([]*nats.Msg, error) {
 				return nil, err
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return fail(ctx.Err())
-		case <-quiet.C:
-			p.left = 0
-			return fail(errQuiet)
-		case m := <-p.arrived:
+		if err := ctx.Err(); err != nil {
+			return fail(err)
+		}
+		if len(p.taken) == 0 {
+			p.taken = p.arrived.take(p.memory)
+			p.memory = p.taken
+		}
+		if len(p.taken) == 0 {
 			quiet.Reset(2 * heartbeat)
-			message, err := p.take(m)
-			if err != nil {
+			select {
+			case <-ctx.Done():
+			case <-quiet.C:
 				p.left = 0
-				return fail(err)
+				return fail(errQuiet)
+			case <-p.arrived.some:
 			}
-			if message {
-				batch = append(batch, m)
-			}
-			// A status ends the pull, or says that it still waits for more: what has come does not wait with it.
-			if len(batch) == p.most || !message && len(batch) > 0 {
-				return batch, nil
-			}
+			continue
+		}
+		m := p.taken[0]
+		p.taken = p.taken[1:]
+		message, err := p.take(m)
+		if err != nil {
+			p.left = 0
+			return fail(err)
+		}
+		if message {
+			batch = append(batch, m)
+		}
+		// A status ends the pull, or says that it still waits for more: what has come does not wait with it.
+		if len(batch) == p.most || !message && len(batch) > 0 {
+			return batch, nil
 		}
 	}
 }
@@ -135,7 +181,7 @@ func (p *puller) ask() error {
 		return fault.Wrap(err, fault.Internal, "a request to the store can't be written")
 	}
 	p.pull++
-	if err := p.nc.PublishRequest(p.subject, p.inbox+"."+strconv.Itoa(p.pull), request); err != nil {
+	if err := p.feed.Ask(p.subject, p.inbox+"."+strconv.Itoa(p.pull), request); err != nil {
 		return readFault(err, "the journal")
 	}
 	p.left = p.size
@@ -143,8 +189,8 @@ func (p *puller) ask() error {
 }
 
 // take accounts for what arrived; message is false for a status. Its error is the server's word that the consumer is gone.
-func (p *puller) take(m *nats.Msg) (message bool, err error) {
-	status := m.Header.Get(headerStatus)
+func (p *puller) take(m lean.Msg) (message bool, err error) {
+	status := m.Status()
 	if status == "" {
 		p.left = max(p.left-1, 0)
 		return true, nil
@@ -152,7 +198,7 @@ func (p *puller) take(m *nats.Msg) (message bool, err error) {
 	if !strings.HasSuffix(m.Subject, "."+strconv.Itoa(p.pull)) || !strings.HasPrefix(m.Subject, p.inbox) {
 		return false, nil // of a pull that was given up
 	}
-	description := m.Header.Get(headerDescription)
+	description := m.Description()
 	switch {
 	case status == statusHeartbeat:
 		return false, nil
@@ -171,13 +217,55 @@ type delivery struct {
 }
 
 // message reads what a consumer delivered.
-func message(m *nats.Msg) (Message, delivery, error) {
-	meta, err := m.Metadata()
-	if err != nil {
-		return Message{}, delivery{}, fault.Wrap(err, fault.Internal, "a message of the journal came without its sequence")
+func message(m lean.Msg) (Message, delivery, error) {
+	d, ok := readDelivery(m.Reply)
+	if !ok {
+		return Message{}, delivery{}, fault.New(fault.Internal, "a message of the journal came without its sequence")
 	}
-	return Message{Subject: m.Subject, Sequence: meta.Sequence.Stream, Header: m.Header, Data: m.Data},
-		delivery{stream: meta.Sequence.Stream, consumer: meta.Sequence.Consumer, pending: meta.NumPending}, nil
+	h := m.Header
+	if h == nil {
+		h = lean.Header(nil)
+	}
+	return Message{Subject: m.Subject, Sequence: d.stream, Header: h, Data: m.Data}, d, nil
+}
+
+// readDelivery reads $JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<time>.<pending>, where newer
+// servers have the domain and the account before the stream, and may have more at the end.
+func readDelivery(reply string) (d delivery, ok bool) {
+	const prefix, short, long = "$JS.ACK.", 7, 9
+	rest, ok := strings.CutPrefix(reply, prefix)
+	if !ok {
+		return d, false
+	}
+	tokens := strings.Count(rest, ".") + 1
+	skip := 3 // tokens before the stream's sequence
+	switch {
+	case tokens == short:
+	case tokens >= long:
+		skip += long - short
+	default:
+		return d, false
+	}
+	for n := 0; n <= skip+3; n++ {
+		var token string
+		token, rest, _ = strings.Cut(rest, ".")
+		var to *uint64
+		switch n - skip {
+		case 0:
+			to = &d.stream
+		case 1:
+			to = &d.consumer
+		case 3:
+			to = &d.pending
+		default:
+			continue
+		}
+		var err error
+		if *to, err = strconv.ParseUint(token, 10, 64); err != nil {
+			return delivery{}, false
+		}
+	}
+	return d, true
 }
 
 // errQuiet is returned by a puller from which nothing was heard, not even a heartbeat.

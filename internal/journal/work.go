@@ -8,9 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/internal/scope"
 )
 
@@ -64,7 +63,7 @@ func patient(err error) bool {
 }
 
 // again gives the event back to the server, to come again after the delay.
-func (w *consumption) again(m *nats.Msg, delay time.Duration) {
+func (w *consumption) again(m lean.Msg, delay time.Duration) {
 	w.answer(m, []byte(`-NAK {"delay":`+strconv.FormatInt(int64(delay), 10)+`}`))
 }
 

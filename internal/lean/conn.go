@@ -268,20 +268,28 @@ func (c *Conn) Request(ctx context.Context, subject string, h Header, data []byt
 
 // Publish implements Link. It must not be called by a subscription's function: Later is for that.
 func (c *Conn) Publish(subject string, h Header, data []byte) error {
-	return c.publish(subject, h, data, true)
+	return c.publish(subject, "", h, data, true)
+}
+
+// Ask implements Bus. It must not be called by a subscription's function.
+func (c *Conn) Ask(subject, reply string, data []byte) error {
+	if reply == "" {
+		return nats.ErrBadSubject
+	}
+	return c.publish(subject, reply, nil, data, true)
 }
 
 // Later implements Bus.
 func (c *Conn) Later(subject string, h Header, data []byte) error {
-	return c.publish(subject, h, data, false)
+	return c.publish(subject, "", h, data, false)
 }
 
-func (c *Conn) publish(subject string, h Header, data []byte, now bool) error {
+func (c *Conn) publish(subject, reply string, h Header, data []byte, now bool) error {
 	s := c.current.Load()
 	if s == nil {
 		return c.away()
 	}
-	return c.send(s, subject, "", h, data, now)
+	return c.send(s, subject, reply, h, data, now)
 }
 
 func (c *Conn) send(s *session, subject, reply string, h Header, data []byte, now bool) error {

@@ -49,6 +49,15 @@ func (h Header) Status() string {
 	return string(h[len(headerLine)+1 : len(headerLine)+4])
 }
 
+// Description is the text behind the status in the first line.
+func (h Header) Description() string {
+	if h.Status() == "" {
+		return ""
+	}
+	line, _, _ := bytes.Cut(h[len(headerLine)+4:], []byte(crlf))
+	return string(bytes.TrimSpace(line))
+}
+
 // Builder makes a Header. Its memory may be used again after the Header was sent.
 type Builder struct{ b []byte }
 
@@ -87,14 +96,26 @@ func (b *Builder) Header() Header {
 
 // parse is the block as nats.go has it.
 func (h Header) parse() nats.Header {
-	if len(h) == 0 {
+	_, lines, ok := bytes.Cut(h, []byte(crlf))
+	if !ok {
 		return nil
 	}
 	out := make(nats.Header, 12)
-	for line := range bytes.SplitSeq(h[len(headerLine+crlf):], []byte(crlf)) {
-		if name, value, ok := bytes.Cut(line, []byte(": ")); ok {
-			out[string(name)] = append(out[string(name)], string(value))
+	for line := range bytes.SplitSeq(lines, []byte(crlf)) {
+		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
+			out[string(name)] = append(out[string(name)], string(bytes.TrimLeft(value, " \t")))
 		}
 	}
 	return out
+}
+
+// Parsed is h as nats.go has headers, for who changes them. It may be h itself.
+func Parsed(h Headers) nats.Header {
+	switch h := h.(type) {
+	case Header:
+		return h.parse()
+	case nats.Header:
+		return h
+	}
+	return nil
 }

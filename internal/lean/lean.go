@@ -40,6 +40,17 @@ func (m Msg) Status() string {
 	return ""
 }
 
+// Description is what stands behind the code of a status message.
+func (m Msg) Description() string {
+	switch h := m.Header.(type) {
+	case Header:
+		return h.Description()
+	case nats.Header:
+		return h.Get("Description")
+	}
+	return ""
+}
+
 // Link is a connection over which requests are made. It is safe for concurrent use.
 type Link interface {
 	// Start sends a request. Requests that one goroutine starts are sent in that order. The header and the data may be used
@@ -61,6 +72,8 @@ type Bus interface {
 	// must hand on what takes time, and neither Publish nor wait for the server. stop ends it: what has arrived by then is still
 	// handed over. Use Flush to know that the server has heard of either. What comes while the connection is broken is lost.
 	Subscribe(subject, queue string, handle func(Msg)) (stop func() error, err error)
+	// Ask is Publish with a reply subject, to which any number of messages may come: whoever asks hears them by a subscription.
+	Ask(subject, reply string, data []byte) error
 	// Later is Publish for a function that must not wait for the server: another goroutine writes the message.
 	Later(subject string, h Header, data []byte) error
 	// Flush returns when the server has taken all that was sent before. Errors: those of Start, ctx's.

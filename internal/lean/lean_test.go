@@ -126,6 +126,23 @@ func TestBus(t *testing.T) {
 			if _, err := b.Start(name+".echo.x", nil, make([]byte, 65<<10)); !errors.Is(err, nats.ErrMaxPayload) {
 				t.Errorf("too large: %v", err)
 			}
+			answers := make(chan Msg, 1)
+			stop, err := b.Subscribe(name+".answers.*", "", func(m Msg) { answers <- m })
+			if err == nil {
+				err = errors.Join(b.Flush(within(t)), b.Ask(name+".echo.x", name+".answers.1", []byte("asked")))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := <-answers; string(m.Data) != "asked" || m.Subject != name+".answers.1" || Parsed(m.Header).Get("On") != name+".echo.x" {
+				t.Errorf("%q %q %v", m.Subject, m.Data, m.Header)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if err := b.Ask(name+".echo.x", "", nil); !errors.Is(err, nats.ErrBadSubject) {
+				t.Errorf("a question without a reply subject: %v", err)
+			}
 			if m, err := request(within(t), b, name+".echo.x", nil, make([]byte, 60<<10)); err != nil || len(m.Data) != 60<<10 {
 				t.Errorf("large: %d bytes, %v", len(m.Data), err)
 			}
@@ -400,6 +417,11 @@ func TestHeader(t *testing.T) {
 	for block, want := range map[string]string{"NATS/1.0 503\r\n\r\n": "503", "NATS/1.0 404 No Messages\r\n\r\n": "404", "NATS/1.0\r\n\r\n": "", "": "", "NATS/1.0 ": ""} {
 		if got := Header(block).Status(); got != want {
 			t.Errorf("%q has the status %q, want %q", block, got, want)
+		}
+	}
+	for block, want := range map[string]string{"NATS/1.0 404 No Messages\r\n\r\n": "No Messages", "NATS/1.0 503\r\n\r\n": "", "NATS/1.0\r\nx: y\r\n\r\n": "", "": ""} {
+		if got := (Msg{Header: Header(block)}).Description(); got != want {
+			t.Errorf("%q has the description %q, want %q", block, got, want)
 		}
 	}
 }

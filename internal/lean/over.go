@@ -69,6 +69,13 @@ func (o *over) Publish(subject string, h Header, data []byte) error {
 	return o.nc.PublishMsg(&nats.Msg{Subject: subject, Header: h.parse(), Data: data})
 }
 
+func (o *over) Ask(subject, reply string, data []byte) error {
+	if !validSubject(subject) || !validSubject(reply) {
+		return nats.ErrBadSubject
+	}
+	return o.nc.PublishRequest(subject, reply, data)
+}
+
 func (o *over) Subscribe(subject, queue string, handle func(Msg)) (stop func() error, err error) {
 	if !validSubject(subject) || queue != "" && !validSubject(queue) {
 		return nil, nats.ErrBadSubject

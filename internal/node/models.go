@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"waybill/handlers"
@@ -19,14 +18,14 @@ import (
 // models keeps the read models up with the journal, in one goroutine, and rebuilds them when they are of another journal or
 // when it is asked to. Where this process holds the store, the same reading of the journal is sealed.
 type models struct {
-	view    *view.View
-	journal *journal.Journal
-	nc      *nats.Conn
-	log     zerolog.Logger
-	seals   string // the file of the seals; empty where another process holds the store
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-	wanted  chan struct{} // holds one wish for a list
+	view       *view.View
+	journal    *journal.Journal
+	disconnect func()
+	log        zerolog.Logger
+	seals      string // the file of the seals; empty where another process holds the store
+	cancel     context.CancelFunc
+	running    sync.WaitGroup
+	wanted     chan struct{} // holds one wish for a list
 
 	mu      sync.Mutex
 	target  uint64             // the journal's last sequence at the start, or when a rebuild was asked for
@@ -40,18 +39,24 @@ func (n *life) follow(v *view.View) (*models, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := n.openJournal(nc, nil)
+	feed, closeFeed, err := n.store.bus("journal")
 	if err != nil {
 		nc.Close()
 		return nil, err
 	}
+	disconnect := func() { closeFeed(); nc.Close() }
+	j, err := n.openJournal(nc, nil, feed)
+	if err != nil {
+		disconnect()
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background()) // ended by stop
-	m := &models{view: v, journal: j, nc: nc, log: n.log, cancel: cancel, wanted: make(chan struct{}, 1)}
+	m := &models{view: v, journal: j, disconnect: disconnect, log: n.log, cancel: cancel, wanted: make(chan struct{}, 1)}
 	asking, done := context.WithTimeout(ctx, 10*time.Second)
 	defer done()
 	if m.target, err = j.Last(asking); err != nil {
 		cancel()
-		nc.Close()
+		disconnect()
 		return nil, err
 	}
 	n.barrier.Note(m.target) // what the store holds at the start is covered by the next sync
@@ -67,7 +72,7 @@ func (n *life) sealFile() string { return filepath.Join(n.opts.Config.Data, "sea
 func (m *models) stop() {
 	m.cancel()
 	m.running.Wait()
-	m.nc.Close()
+	m.disconnect()
 }
 
 // retryModels and retrySeals are how long what failed rests before it is tried again: read models and seals can wait, orders

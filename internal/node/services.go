@@ -75,9 +75,9 @@ func consumer(site subjects.Site, durable subjects.Durable) journal.ConsumerConf
 	return journal.ConsumerConfig{Durable: durable, Filters: filters[durable], AckWait: consumerAckWait}
 }
 
-// openJournal opens the journal on a connection; link may be nil.
-func (n *life) openJournal(nc *nats.Conn, link lean.Link) (*journal.Journal, error) {
-	return journal.Open(nc, journal.Options{Link: link, Site: n.opts.Config.Site, Barrier: n.barrier, Now: n.opts.Clock, Log: n.log, Reader: subjects.ReaderPrefix})
+// openJournal opens the journal on a connection; link and feed may be nil.
+func (n *life) openJournal(nc *nats.Conn, link lean.Link, feed lean.Bus) (*journal.Journal, error) {
+	return journal.Open(nc, journal.Options{Link: link, Feed: feed, Site: n.opts.Config.Site, Barrier: n.barrier, Now: n.opts.Clock, Log: n.log, Reader: subjects.ReaderPrefix})
 }
 
 // serve starts the services of this process in the order of subjects.Services: who is called starts before its callers.
@@ -172,7 +172,7 @@ func (s *services) room(service subjects.Service) (room, error) {
 		r.link = link
 		n.onStop("link of "+string(service), func(context.Context) error { closeLink(); return nil })
 	}
-	r.journal, err = n.openJournal(nc, r.link)
+	r.journal, err = n.openJournal(nc, r.link, nil)
 	return r, err
 }
 
@@ -325,12 +325,12 @@ const consumerAckWait = 10 * time.Second
 // consume starts a durable consumer on a connection of its own, so that its batches don't hold up requests.
 func (s *services) consume(r room, durable subjects.Durable, types []string, handle func(context.Context, journal.Record) error) error {
 	n := s.n
-	nc, err := n.store.connect(string(r.service))
+	feed, closeFeed, err := n.store.bus(string(r.service))
 	if err != nil {
 		return err
 	}
-	n.onStop("consumer connection of "+string(r.service), func(context.Context) error { nc.Close(); return nil })
-	j, err := n.openJournal(nc, r.link)
+	n.onStop("consumer connection of "+string(r.service), func(context.Context) error { closeFeed(); return nil })
+	j, err := n.openJournal(r.nc, r.link, feed)
 	if err != nil {
 		return err
 	}
@@ -361,7 +361,7 @@ func (s *services) unbroken(lost func(error)) (j *journal.Journal, disconnect fu
 		return nil, nil, err
 	}
 	disconnect = func() { stop(); nc.Close() }
-	if j, err = s.n.openJournal(nc, link); err != nil {
+	if j, err = s.n.openJournal(nc, link, nil); err != nil {
 		disconnect()
 		return nil, nil, err
 	}
