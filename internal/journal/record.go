@@ -1,9 +1,13 @@
 package journal
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"io"
 	"strings"
 	"sync"
 
@@ -76,28 +80,95 @@ func Hash(id, ceType, ceTime, subject, previous string, body []byte) string {
 // hashBuffers are reused: every event is hashed, by its writer and by each of its readers.
 var hashBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// body is the wire form of an event's payload. Fields that it doesn't know are ignored.
+// body is the wire form of an event's payload, {"v":1,"data":…,"state":…}. Fields that it doesn't know are ignored.
 type body struct {
-	V     int            `json:"v"`
-	Data  jsontext.Value `json:"data"`
-	State jsontext.Value `json:"state"`
+	V           int
+	Data, State jsontext.Value
 }
 
-// encodeBody writes {"v":1,"data":…,"state":…} and returns its two parts too; maps are written in the order of their keys, so
-// that the same event is the same bytes.
+// encodeBody writes an event's payload and returns its two parts too, which share its memory; maps are written in the order of
+// their keys, so that the same event is the same bytes.
 func encodeBody(data, state any) (payload []byte, d, s jsontext.Value, err error) {
-	if d, err = json.Marshal(data, json.Deterministic(true)); err != nil {
+	b := bodyBuffers.Get().(*bytes.Buffer)
+	defer bodyBuffers.Put(b)
+	b.Reset()
+	b.WriteString(`{"v":1,"data":`)
+	from := b.Len()
+	if err = json.MarshalWrite(b, data, json.Deterministic(true)); err != nil {
 		return nil, nil, nil, err
 	}
-	if s, err = json.Marshal(state, json.Deterministic(true)); err != nil {
+	to := b.Len()
+	b.WriteString(`,"state":`)
+	stateFrom := b.Len()
+	if err = json.MarshalWrite(b, state, json.Deterministic(true)); err != nil {
 		return nil, nil, nil, err
 	}
-	b := make([]byte, 0, len(d)+len(s)+len(`{"v":1,"data":,"state":}`))
-	b = append(b, `{"v":1,"data":`...)
-	b = append(b, d...)
-	b = append(b, `,"state":`...)
-	b = append(b, s...)
-	return append(b, '}'), d, s, nil
+	b.WriteByte('}')
+	payload = bytes.Clone(b.Bytes())
+	end := len(payload) - 1
+	return payload, jsontext.Value(payload[from:to:to]), jsontext.Value(payload[stateFrom:end:end]), nil
+}
+
+var bodyBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// decodeBody reads a payload; the parts share its memory.
+func decodeBody(payload []byte) (b body, err error) {
+	d := bodyDecoders.Get().(*bodyDecoder)
+	defer d.release()
+	d.source = *bytes.NewBuffer(payload)
+	d.Reset(&d.source)
+	// It is the decoder that refuses a name given twice, and what is not UTF-8.
+	if t, err := d.ReadToken(); err != nil || t.Kind() != jsontext.KindBeginObject {
+		return body{}, cmp.Or(err, errNoObject)
+	}
+	for d.PeekKind() != jsontext.KindEndObject {
+		t, err := d.ReadToken()
+		if err != nil {
+			return body{}, err
+		}
+		name := t.String()
+		value, err := d.ReadValue()
+		if err != nil {
+			return body{}, err
+		}
+		end := int(d.InputOffset())
+		value = payload[end-len(value) : end : end]
+		switch name {
+		case "v":
+			if b.V = 1; string(value) != "1" {
+				if err := json.Unmarshal(value, &b.V); err != nil {
+					return body{}, err
+				}
+			}
+		case "data":
+			b.Data = value
+		case "state":
+			b.State = value
+		}
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return body{}, err
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return body{}, cmp.Or(err, errNoObject)
+	}
+	return b, nil
+}
+
+var errNoObject = errors.New("it is not one JSON object")
+
+// bodyDecoder is a decoder with what it reads from; they are used again.
+type bodyDecoder struct {
+	jsontext.Decoder
+	source bytes.Buffer
+}
+
+var bodyDecoders = sync.Pool{New: func() any { return new(bodyDecoder) }}
+
+func (d *bodyDecoder) release() {
+	d.source = bytes.Buffer{} // what was read is its reader's
+	d.Reset(&d.source)
+	bodyDecoders.Put(d)
 }
 
 // ID is the event's ce-id; empty where it has none.
@@ -125,7 +196,7 @@ func (m Message) parse() (at timestamp.Time, b body, malformed string) {
 	if err != nil {
 		return at, body{}, "ce-time: " + err.Error()
 	}
-	if err := json.Unmarshal(m.Data, &b); err != nil {
+	if b, err = decodeBody(m.Data); err != nil {
 		return at, body{}, "body: " + err.Error()
 	}
 	if m.ID() == "" || h.Get(subjects.HeaderType) == "" || b.V < 1 {

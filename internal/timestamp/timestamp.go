@@ -5,6 +5,8 @@ package timestamp
 import (
 	"fmt"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Layout is the only layout in which a Time is written.
@@ -71,6 +73,15 @@ func (t Time) MarshalText() ([]byte, error) {
 		return []byte{}, nil
 	}
 	return t.t.AppendFormat(make([]byte, 0, len(Layout)), Layout), nil
+}
+
+// MarshalJSONTo implements json.MarshalerTo: MarshalText without memory of its own.
+func (t Time) MarshalJSONTo(e *jsontext.Encoder) error {
+	b := append(e.AvailableBuffer(), '"')
+	if !t.IsZero() {
+		b = t.t.AppendFormat(b, Layout)
+	}
+	return e.WriteValue(append(b, '"'))
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler; an empty text is the zero Time.
