@@ -322,6 +322,11 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 // wait until they come again.
 const consumerAckWait = 10 * time.Second
 
+// consumerWorkers is how many events of a consumer are at work at once. Each waits for the store a few times and for the disk once:
+// so many keep up with the orders of a site at its limit, and share their waits. A consumer that falls behind costs more an event, as
+// the store looks for the next one through all that it has.
+const consumerWorkers = 48
+
 // consume starts a durable consumer on a connection of its own, so that its batches don't hold up requests.
 func (s *services) consume(r room, durable subjects.Durable, types []string, handle func(context.Context, journal.Record) error) error {
 	n := s.n
@@ -335,7 +340,7 @@ func (s *services) consume(r room, durable subjects.Durable, types []string, han
 		return err
 	}
 	c := consumer(n.opts.Config.Site, durable)
-	c.Types, c.Handle, c.Workers, c.Log = types, handle, 8, n.levels.logger(n.opts.Log, r.service)
+	c.Types, c.Handle, c.Workers, c.Log = types, handle, consumerWorkers, n.levels.logger(n.opts.Log, r.service)
 	c.Retry = func() ([]time.Duration, int) { return n.live.Retry(durable) }
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second) // of the start alone
 	defer cancel()
