@@ -37,6 +37,7 @@ type shelf struct {
 	file    string
 	waits   waits
 	log     bytes.Buffer
+	padded  int
 }
 
 func newShelf(t *testing.T) *shelf {
@@ -104,8 +105,9 @@ func (s *shelf) trade(room *stockroom, run string, reservations int) {
 func (s *shelf) pad(n int) {
 	s.t.Helper()
 	for i := range n {
+		s.padded++
 		p, err := s.journal.Start(s.t.Context(), journal.Entry{
-			Subject: subjects.Event(journaltest.Site, subjects.KindCatalog, "a"), Kind: subjects.KindCatalog, Event: "put", NoCAS: true, Data: i, State: i,
+			Subject: subjects.Event(journaltest.Site, subjects.KindCatalog, fmt.Sprint("item-", s.padded)), Kind: subjects.KindCatalog, Event: "put", Data: i, State: i,
 		})
 		if err == nil && (i%1000 == 999 || i == n-1) { // those before it are there then, too
 			_, err = p.Wait(s.t.Context())
