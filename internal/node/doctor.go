@@ -278,9 +278,9 @@ func (d *doctor) lookAtStore(ctx context.Context) []finding {
 		out = append(out, f)
 	}
 
-	f = well("read models")
+	f = well(modelsCheck)
 	if behind := n.models.missing(); len(behind) > 0 {
-		f.Status, f.Message = registry.Warning, strings.Join(behind, ", ")
+		f.Status, f.Message = registry.Warning, strings.TrimPrefix(behind[0], modelsCheck+": ")
 	}
 	return append(out, f)
 }
