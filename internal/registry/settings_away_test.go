@@ -61,9 +61,15 @@ func TestSettingsWhileEtcdIsFull(t *testing.T) {
 	if got := must[SettingValue](t)(a.Get(t.Context(), inFlight)); string(got.Value) != "7" || a.live.Int(inFlight) != 7 {
 		t.Errorf("while etcd is full the setting is %s", got.Value)
 	}
+	a.Report(subjects.Order, func() Health { return Health{Status: Passing} }) // it can't be written
+	until(t, "the instance says that etcd is full", func() bool {
+		reason, away := a.Degraded()
+		return away && strings.Contains(reason, "etcd is out of space")
+	})
 	alarm.Action = pb.AlarmRequest_DEACTIVATE
 	must[*pb.AlarmResponse](t)(maintenance.Alarm(t.Context(), alarm))
 	must[SettingValue](t)(a.Set(t.Context(), inFlight, []byte("9"), "ann"))
+	until(t, "the health is written", func() bool { _, away := a.Degraded(); return !away && a.HealthWritten() })
 }
 
 // TestSettingsAreKeptOnceTheyCan: what could not be written to disk is written when it can, without another change.
