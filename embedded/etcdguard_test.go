@@ -43,8 +43,7 @@ func TestEtcdPanics(t *testing.T) {
 	panicAt.Store("")
 	k, client := keepEtcd(t, EtcdConfig{hook: func(method string) {
 		if panicAt.CompareAndSwap(method, "") {
-			var nothing map[string]int
-			nothing["planted"] = 1
+			panic("planted")
 		}
 	}})
 	_, err := client.Put(ctx, "/a", "1")
