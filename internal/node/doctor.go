@@ -158,7 +158,7 @@ func (d *doctor) report(ctx context.Context, service subjects.Service, server *r
 	for _, f := range found {
 		key := string(service) + " " + f.Name
 		if d.checks[key] == nil {
-			d.checks[key] = new(damped)
+			d.checks[key] = &damped{soon: f.Name == "etcd"}
 		}
 		c := d.checks[key].see(f.Check, f.certain, now)
 		if severity(c.Status) > severity(h.Status) {

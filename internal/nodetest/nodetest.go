@@ -44,6 +44,9 @@ func WithSync(f func() error) Option { return func(o *node.Options) { o.Sync = f
 // WithSyncFault has each sync of the store, and each look at the disk, fail with what f returns; nil lets it through.
 func WithSyncFault(f func() error) Option { return func(o *node.Options) { o.SyncFault = f } }
 
+// WithEtcdQuota has the node's etcd be full at so many bytes.
+func WithEtcdQuota(bytes int64) Option { return func(o *node.Options) { o.EtcdQuota = bytes } }
+
 // WithConfig changes the configuration.
 func WithConfig(f func(*configs.Config)) Option { return func(o *node.Options) { f(&o.Config) } }
 
