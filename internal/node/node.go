@@ -43,6 +43,8 @@ type Options struct {
 	Sync  func() error
 	// SyncFault is asked before each sync of the store, and whenever the disk is tried; its error is what they end with. For tests.
 	SyncFault func() error
+	// Refuse is asked before each request and each probe of a service; its error is their answer. For tests.
+	Refuse func(service subjects.Service, method string) error
 	// Channel is how customers are reached; nil is the log.
 	Channel handlers.Channel
 	// TuneMemory has the node set the collector of its process, for a process that runs nothing else.
