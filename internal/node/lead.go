@@ -96,7 +96,12 @@ func (s *services) campaign(ctx context.Context, service subjects.Service, role 
 func (s *services) lead(ctx context.Context, r room, inventory *handlers.Inventory) {
 	n := s.n
 	leading, resign := context.WithCancel(ctx)
-	ended := make(chan struct{})
+	following, unfollow := context.WithCancel(context.WithoutCancel(ctx)) // until the campaign is over
+	ended, followed := make(chan struct{}), make(chan struct{})
+	s.running.Go(func() {
+		defer close(followed)
+		inventory.Follow(following, r.journal)
+	})
 	s.running.Go(func() {
 		defer close(ended)
 		s.campaign(leading, subjects.Inventory, subjects.RoleInventory, func(ctx context.Context) error {
@@ -128,13 +133,16 @@ func (s *services) lead(ctx context.Context, r room, inventory *handlers.Invento
 		})
 	})
 	n.onStop(string(subjects.Inventory), func(ctx context.Context) error {
+		defer unfollow()
 		resign()
 		select {
 		case <-ended:
-			return nil
 		case <-ctx.Done():
 			return errors.New("the stock was not given back in time")
 		}
+		unfollow()
+		<-followed // it bounds itself
+		return nil
 	})
 }
 
