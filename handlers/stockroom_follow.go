@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"waybill/internal/journal"
 	"waybill/internal/scope"
 )
@@ -64,7 +66,7 @@ func (v *Inventory) catchUp(ctx context.Context, j *journal.Journal) error {
 	t := s.room
 	if s.room = nil; t == nil {
 		own := *v
-		own.journal = j
+		own.journal, own.log = j, v.log.Level(zerolog.WarnLevel) // that it has read a little more is no news
 		t = newStockroom(&own, &journal.Fence{}, nil)
 		t.restore(ctx)
 	}
