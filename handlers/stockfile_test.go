@@ -53,12 +53,22 @@ func newShelf(t *testing.T) *shelf {
 // open begins a term, and says what it wrote to the log.
 func (s *shelf) open() (room *stockroom, log string) {
 	s.t.Helper()
-	s.log.Reset()
+	return s.begin(s.inventory())
+}
+
+func (s *shelf) inventory() *Inventory {
 	v := NewInventory(InventoryDeps{
 		Site: journaltest.Site, Clock: time.Now, Log: zerolog.New(&s.log).Level(zerolog.InfoLevel), Instance: "test",
 		Barrier: &s.waits, LowSpace: func() bool { return false }, Snapshot: s.file,
 	})
 	v.journal = s.journal
+	return v
+}
+
+// begin begins a term of a service, and says what it wrote to the log.
+func (s *shelf) begin(v *Inventory) (room *stockroom, log string) {
+	s.t.Helper()
+	s.log.Reset()
 	fence, err := v.takeOver(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"waybill/internal/fault"
+	"waybill/internal/guard"
 	"waybill/internal/id"
 	"waybill/internal/journal"
 	"waybill/internal/lean"
@@ -169,7 +170,7 @@ func (d *doctor) report(ctx context.Context, service subjects.Service, server *r
 	if server != nil {
 		d.count(h.Requests, server, now)
 	}
-	aside := h.Status == registry.Critical && d.othersAreBetter(ctx, service)
+	aside := h.Status == registry.Critical && d.othersAreBetter(ctx, service) && !guard.Off(guard.Aside)
 	d.mu.Lock()
 	d.reports[service] = h
 	turned := d.aside[service] != aside

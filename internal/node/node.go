@@ -45,6 +45,8 @@ type Options struct {
 	SyncFault func() error
 	// EtcdQuota is the most that the embedded etcd's database may have, in bytes; 0 is its own. For tests.
 	EtcdQuota int64
+	// Refuse is asked before each request and each probe of a service; its error is their answer. For tests.
+	Refuse func(service subjects.Service, method string) error
 	// Channel is how customers are reached; nil is the log.
 	Channel handlers.Channel
 	// TuneMemory has the node set the collector of its process, for a process that runs nothing else.
