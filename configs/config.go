@@ -97,21 +97,20 @@ func (c Config) fits() error {
 	return c.safe()
 }
 
-// safe refuses a listener that others can reach and that speaks in the clear.
+// safe refuses a listener that others can reach and that speaks in the clear, or to anybody.
 func (c Config) safe() error {
-	if c.TLSCert != "" {
-		return nil
-	}
 	for _, l := range []struct {
 		key, addr string
 		used      bool
+		remedy    string
 	}{
-		{"nats_addr", c.NATSAddr, c.NATSURL == "" && c.Join == ""},
-		{"http_addr", c.HTTPAddr, true},
-		{"etcd_addr", c.EtcdAddr, len(c.EtcdEndpoints) == 0 && c.Join == ""},
+		{"nats_addr", c.NATSAddr, c.NATSURL == "" && c.Join == "" && c.TLSCert == "", "set tls_cert and tls_key, or listen on 127.0.0.1"},
+		{"http_addr", c.HTTPAddr, true, "it knows no users, so listen on 127.0.0.1"},
+		{"etcd_addr", c.EtcdAddr, len(c.EtcdEndpoints) == 0 && c.Join == "", "the embedded etcd knows no users, so listen on 127.0.0.1, " +
+			"or give several processes an etcd of their own with etcd_endpoints"},
 	} {
 		if l.used && !loopback(l.addr) {
-			return fault.Invalid(l.key, "%s %q can be reached from other machines: set tls_cert and tls_key, or listen on 127.0.0.1", l.key, l.addr)
+			return fault.Invalid(l.key, "%s %q can be reached from other machines: %s", l.key, l.addr, l.remedy)
 		}
 	}
 	return nil

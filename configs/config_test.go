@@ -132,7 +132,7 @@ func TestBadFiles(t *testing.T) {
 		"site: &anchor a":                           "site (waybill.yaml:1) takes one plain text",
 		"<<: {site: a}":                             "is no key of the configuration",
 		"durability: slow":                          `durability "slow" (waybill.yaml:1): it must be one of strict, fast`,
-		"http_addr: 0.0.0.0:8080":                   `http_addr "0.0.0.0:8080" can be reached from other machines: set tls_cert and tls_key`,
+		"http_addr: 0.0.0.0:8080":                   `http_addr "0.0.0.0:8080" can be reached from other machines: it knows no users`,
 		"etcd_endpoints: [http://user:secret@a:b]":  "etcd_endpoints (value not shown) (waybill.yaml:1): it must be addresses",
 	} {
 		path := write(t, text)

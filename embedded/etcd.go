@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,11 @@ type EtcdConfig struct {
 	Addr    string // host:port of the clients' listener, on loopback; port 0 is any free one
 	// Seed gives one that has to begin with nothing what it should hold. May be nil.
 	Seed func(context.Context, *clientv3.Client) error
-	Log  zerolog.Logger
+	// Quota is the most that its database may have, in bytes; 0 is what a site needs, many times over. For tests.
+	Quota int64
+	Log   zerolog.Logger
+
+	hook func(method string) // called within each request over the network, for tests
 }
 
 // Etcd is a running etcd of one member. Its methods are safe for concurrent use.
@@ -34,7 +39,11 @@ type Etcd struct {
 	log    *etcdLog
 
 	// Fresh says that its data was damaged and is set aside: it began with nothing.
-	Fresh   bool
+	Fresh bool
+	space struct {
+		mu  sync.Mutex
+		err error // why room could not be made the last time
+	}
 	stop    chan struct{} // holds the right to stop
 	stopped chan struct{}
 }
@@ -184,11 +193,12 @@ func etcdConfig(c EtcdConfig, host string, log *etcdLog) *embed.Config {
 	cfg.CORS = map[string]struct{}{"http://waybill.invalid": {}}
 	cfg.HostWhitelist = map[string]struct{}{"localhost": {}, "127.0.0.1": {}, "::1": {}, host: {}}
 	cfg.EnableGRPCGateway = false
+	cfg.GRPCAdditionalServerOptions = log.guards(c.hook)
 
 	cfg.SnapshotCount = etcdSnapshot
 	cfg.SnapshotCatchUpEntries = etcdSnapshot
 	cfg.MaxSnapFiles, cfg.MaxWalFiles = 2, 2
-	cfg.QuotaBackendBytes = etcdQuota
+	cfg.QuotaBackendBytes = cmp.Or(c.Quota, etcdQuota)
 	cfg.AutoCompactionMode = embed.CompactorModeRevision
 	cfg.AutoCompactionRetention = "10000" // of which the settings' history is a small part
 	cfg.MaxRequestBytes = 1 << 20
@@ -205,6 +215,14 @@ func (e *Etcd) Addr() string { return e.etcd.Clients[0].Addr().String() }
 
 // Healthy returns why etcd can't do its work, or nil. It reads state only.
 func (e *Etcd) Healthy() error {
+	if err := e.over(); err != nil {
+		return err
+	}
+	return e.spaceError()
+}
+
+// over returns why etcd is at its end, or nil.
+func (e *Etcd) over() error {
 	select {
 	case <-e.log.fatal:
 		return fault.New(fault.Unavailable, "etcd gave up (%s): it is restarted once the disk is well", e.log.why())

@@ -102,7 +102,7 @@ func (k *KeptEtcd) Stop(ctx context.Context) error {
 	go func() { // a try to start etcd may hang with the disk
 		<-k.done
 		e := k.current()
-		if e == nil || e.Healthy() != nil {
+		if e == nil || e.over() != nil {
 			ended <- nil
 			return
 		}
@@ -120,10 +120,21 @@ func (k *KeptEtcd) Stop(ctx context.Context) error {
 func (k *KeptEtcd) keep(ctx context.Context, e *Etcd) {
 	defer close(k.done)
 	for e != nil {
+		tended := make(chan struct{})
+		go func(e *Etcd) { // beside the keeping: a call that meets something fatal ends its goroutine, or waits in it for ever
+			defer close(tended)
+			var err error
+			defer e.log.caught("the making of room", &err)
+			e.tendSpace(ctx)
+		}(e)
 		select {
 		case <-e.log.fatal:
 		case <-e.etcd.Server.StopNotify():
 		case <-ctx.Done():
+			select { // a database that is being written anew is not to be closed
+			case <-tended:
+			case <-time.After(spaceEnd):
+			}
 			return
 		}
 		reason := e.log.why()

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,19 +89,32 @@ func (l *etcdLog) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		return nil
 	}
 	cause, _ := enc.Fields["error"].(string)
+	if p, ok := enc.Fields["panic"]; ok && cause == "" { // what its scheduler has caught
+		cause = fmt.Sprint(p)
+	}
+	reason := strings.Join(strings.Fields(strings.TrimSuffix(e.Message+": "+cause, ": ")), " ")
+	if e.Level > zapcore.ErrorLevel {
+		l.gaveUp(reason)
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if *l.reason == "" || e.Level > zapcore.ErrorLevel {
-		*l.reason = strings.Join(strings.Fields(strings.TrimSuffix(e.Message+": "+cause, ": ")), " ")
-	}
-	if e.Level > zapcore.ErrorLevel {
-		select {
-		case <-l.fatal:
-		default:
-			close(l.fatal)
-		}
+	if *l.reason == "" {
+		*l.reason = reason
 	}
 	return nil
+}
+
+// gaveUp notes that etcd is at its end, and why: the first reason counts.
+func (l *etcdLog) gaveUp(reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.fatal:
+	default:
+		*l.reason = reason
+		close(l.fatal)
+	}
 }
 
 // Sync implements zapcore.Core.

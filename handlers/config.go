@@ -79,7 +79,12 @@ func (c *Config) list(ctx context.Context, _ *subjects.Empty) (*subjects.Setting
 	if err != nil {
 		return nil, err
 	}
-	out := &subjects.Settings{Settings: settings(values), Revision: revision, Ignored: c.registry.IgnoredValues()}
+	out := &subjects.Settings{Settings: settings(values), Revision: revision}
+	for _, v := range values {
+		if v.Problem != "" {
+			out.Ignored++
+		}
+	}
 	out.Degraded, _ = c.registry.Degraded()
 	return out, nil
 }

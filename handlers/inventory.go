@@ -30,6 +30,7 @@ type Inventory struct {
 	name    string
 	doubt   func() bool
 	saving  saving
+	standby *standby
 }
 
 // Connect opens a journal on a connection of its own, which does not come back once it is broken: lost tells of that, once.
@@ -59,7 +60,7 @@ func NewInventory(d InventoryDeps) *Inventory {
 		d.Doubtful = func() bool { return false }
 	}
 	return &Inventory{connect: d.Connect, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance, doubt: d.Doubtful,
-		saving: saving{file: d.Snapshot, barrier: d.Barrier, lowSpace: d.LowSpace}}
+		saving: saving{file: d.Snapshot, barrier: d.Barrier, lowSpace: d.LowSpace}, standby: new(standby)}
 }
 
 // claim is the body of leader.claimed.
@@ -95,6 +96,7 @@ func (v *Inventory) Lead(ctx context.Context, serve func(register func(*rpc.Serv
 
 // term is one claim with the book that was read after it. It ends with the first event whose fate is not known.
 func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (func(), error)) error {
+	outer := ctx
 	ctx, cancel := context.WithCancelCause(scope.With(ctx, scope.New("inventory")))
 	defer cancel(nil)
 	j, disconnect, err := v.connect(cancel)
@@ -109,6 +111,9 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 	if err != nil {
 		return err
 	}
+	v.standby.lead()
+	var whole *stockroom // whose book can be trusted at the end of the term
+	defer func() { v.standby.left(whole) }()
 	t := newStockroom(v, fence, cancel)
 	if err := t.read(ctx); err != nil {
 		return err
@@ -123,7 +128,9 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 	t.expire(ctx) // returns when ctx ends
 	stop()
 	beside.Wait()
-	t.saveLast(ctx)
+	if outer.Err() != nil {
+		whole = t
+	}
 	return context.Cause(ctx)
 }
 

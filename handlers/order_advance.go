@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"time"
 
 	"waybill/configs"
 	"waybill/internal/fault"
@@ -14,6 +15,24 @@ import (
 	"waybill/subjects"
 )
 
+// holdWait is how long the stock may take to answer before it is asked again; doubled each time, as it may be busy and not gone.
+const holdWait = 2 * time.Second
+
+// hold reserves what the order needs. Whoever leads the stock may have been killed with the question at hand: it is put again, to
+// whoever leads by then, as long as there is time.
+func (o *Orders) hold(ctx context.Context, h held[order.State]) (*subjects.Reservation, error) {
+	for wait := holdWait; ; wait *= 2 {
+		asking, cancel := context.WithTimeout(ctx, wait)
+		r, err := call(asking, o.calls, o.hook, subjects.InventoryReserve, &subjects.ReserveRequest{
+			ReservationID: h.state.ReservationID, Lines: stockLines(h.state.Lines),
+		})
+		cancel()
+		if err == nil || ctx.Err() != nil || fault.CodeOf(err) != fault.DeadlineExceeded {
+			return r, err
+		}
+	}
+}
+
 // advance carries a pending order towards its outcome: hold the stock, pay, confirm; or undo and reject. pay authorizes the
 // payment (a live request) or finds out what became of it (the background process). Where a part does not answer, the order
 // stays pending and the background process goes on with it. Every step is idempotent, so two at work on one order do no harm:
@@ -22,9 +41,7 @@ import (
 // again says that others may be, or have been, at work on the order: what is refused is then refused for good.
 func (o *Orders) advance(ctx context.Context, h held[order.State], again bool,
 	pay func(context.Context) (*subjects.PaymentInfo, error)) (held[order.State], *subjects.PaymentInfo, error) {
-	r, err := call(ctx, o.calls, o.hook, subjects.InventoryReserve, &subjects.ReserveRequest{
-		ReservationID: h.state.ReservationID, Lines: stockLines(h.state.Lines),
-	})
+	r, err := o.hold(ctx, h)
 	switch {
 	case err != nil && outcomeUnknown(err):
 		return h, nil, nil

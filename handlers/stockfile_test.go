@@ -37,6 +37,7 @@ type shelf struct {
 	file    string
 	waits   waits
 	log     bytes.Buffer
+	padded  int
 }
 
 func newShelf(t *testing.T) *shelf {
@@ -52,12 +53,22 @@ func newShelf(t *testing.T) *shelf {
 // open begins a term, and says what it wrote to the log.
 func (s *shelf) open() (room *stockroom, log string) {
 	s.t.Helper()
-	s.log.Reset()
+	return s.begin(s.inventory())
+}
+
+func (s *shelf) inventory() *Inventory {
 	v := NewInventory(InventoryDeps{
 		Site: journaltest.Site, Clock: time.Now, Log: zerolog.New(&s.log).Level(zerolog.InfoLevel), Instance: "test",
 		Barrier: &s.waits, LowSpace: func() bool { return false }, Snapshot: s.file,
 	})
 	v.journal = s.journal
+	return v
+}
+
+// begin begins a term of a service, and says what it wrote to the log.
+func (s *shelf) begin(v *Inventory) (room *stockroom, log string) {
+	s.t.Helper()
+	s.log.Reset()
 	fence, err := v.takeOver(s.t.Context())
 	if err != nil {
 		s.t.Fatal(err)
@@ -104,8 +115,9 @@ func (s *shelf) trade(room *stockroom, run string, reservations int) {
 func (s *shelf) pad(n int) {
 	s.t.Helper()
 	for i := range n {
+		s.padded++
 		p, err := s.journal.Start(s.t.Context(), journal.Entry{
-			Subject: subjects.Event(journaltest.Site, subjects.KindCatalog, "a"), Kind: subjects.KindCatalog, Event: "put", NoCAS: true, Data: i, State: i,
+			Subject: subjects.Event(journaltest.Site, subjects.KindCatalog, fmt.Sprint("item-", s.padded)), Kind: subjects.KindCatalog, Event: "put", Data: i, State: i,
 		})
 		if err == nil && (i%1000 == 999 || i == n-1) { // those before it are there then, too
 			_, err = p.Wait(s.t.Context())

@@ -63,9 +63,11 @@ func (t *stockroom) register(s *rpc.Server) {
 	rpc.Handle(s, subjects.InventoryEnd, t.endReservation)
 }
 
-// read rebuilds the book: from the snapshot, where the journal bears it out, and the journal after it; else from the whole journal.
+// read rebuilds the book: from the one at hand or the snapshot, where the journal bears it out, and the journal after it; else from the whole journal.
 func (t *stockroom) read(ctx context.Context) error {
-	t.restore(ctx)
+	if !t.resume(ctx) {
+		t.restore(ctx)
+	}
 	if t.began.sequence > 0 {
 		err := t.replay(ctx)
 		if err == nil || ctx.Err() != nil || fault.CodeOf(err) != fault.Internal {

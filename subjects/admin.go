@@ -171,7 +171,7 @@ type Setting struct {
 type Settings struct {
 	Settings []Setting `json:"settings"`
 	Revision int64     `json:"revision"` // etcd's, of the last change: what config.watch asks on from
-	Ignored  uint64    `json:"ignored"`  // bad values in etcd that the answering process has not taken since its start
+	Ignored  uint64    `json:"ignored"`  // how many settings have a bad value in etcd now, which is not taken
 	Degraded string    `json:"degraded,omitzero"`
 }
 

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"waybill/client"
 	"waybill/internal/fault"
+	"waybill/internal/id"
 )
 
 func (p *program) call() *cobra.Command {
@@ -22,6 +24,9 @@ func (p *program) call() *cobra.Command {
 			}
 			if len(args) > 2 {
 				return usage("%q is one argument too many; put the JSON in quotes", args[2])
+			}
+			if service, method, ok := strings.Cut(args[0], "."); !ok || !id.Valid(service, id.MaxChosen) || !id.Valid(method, id.MaxChosen) {
+				return usage("%.60q is not a method such as order.get", args[0])
 			}
 			return nil
 		},

@@ -43,6 +43,7 @@ func TestWrongUsage(t *testing.T) {
 		{"dead show x", "is not a whole number"},
 		{"webhook put w", "--url"},
 		{"call", "SERVICE.METHOD is missing"},
+		{"call order", "is not a method such as order.get"},
 		{"call a.b {} {}", "one argument too many"},
 		{"serve --nats-addr here", "host:port"},
 		{"serve --durability perhaps", "durability"},

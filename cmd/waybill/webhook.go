@@ -12,7 +12,7 @@ import (
 )
 
 func (p *program) webhook() *cobra.Command {
-	return group("webhook", "Have other programs told of events", "", "  waybill webhook list",
+	return group("webhook", "Keep whom to tell of events (they are not sent yet)", "", "  waybill webhook list",
 		p.webhookPut(), p.webhookGet(), p.webhookList(), p.webhookDelete())
 }
 
@@ -22,7 +22,7 @@ func (p *program) webhookPut() *cobra.Command {
 	var r subjects.PutWebhookRequest
 	c := question[*subjects.WebhookInfo]{
 		use: "put WEBHOOK", short: "Make or replace a webhook", args: exactly("WEBHOOK"),
-		long: "Has events sent to an address, signed with a secret. Without --secret-file the site makes a secret; it is shown now and never again.",
+		long: "Keeps an address for events; nothing is sent yet. Without --secret-file the site makes a secret to sign with; it is shown only now.",
 		example: "  waybill webhook put shop --url https://shop.example.com/hooks --event order.confirmed --event order.cancelled\n" +
 			"  waybill webhook put all --url https://shop.example.com/hooks --event '*' --secret-file -",
 		prepare: func(args []string) error {

@@ -21,11 +21,13 @@ const (
 	Compensation
 	// Fence: an append to the stock states its writer's claim. Off: a leader that was deposed can write.
 	Fence
+	// Aside: a service whose health is critical takes no requests while another instance is better. Off: it goes on taking them.
+	Aside
 
 	count
 )
 
-var names = [count]string{"barrier", "idempotency", "cas", "compensation", "fence"}
+var names = [count]string{"barrier", "idempotency", "cas", "compensation", "fence", "aside"}
 
 // All lists every guard.
 func All() []Guard {

@@ -30,7 +30,6 @@ type Entry struct {
 	State     any            // the aggregate after it
 	Previous  Record         // the last event of the subject that the writer saw; zero: none
 	Fence     *Fence         // compare-and-set on another subject in place of the own one
-	NoCAS     bool           // append whatever was there before; for events that nobody decides on
 }
 
 // Fence states that sequence is the last one on the exact subject: the append of a writer who holds a claim is refused as soon
@@ -131,7 +130,7 @@ func (j *Journal) message(ctx context.Context, e Entry) (*outgoing, Record, erro
 	case e.Fence != nil:
 		h.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(e.Fence.Sequence, 10))
 		h.Set(jetstream.ExpectedLastSubjSeqSubjHeader, e.Fence.Subject)
-	case !e.NoCAS:
+	default:
 		h.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(e.Previous.Sequence, 10))
 	}
 	return m, r, nil
@@ -179,7 +178,7 @@ func (j *Journal) settle(ctx context.Context, e Entry, r Record, cause error) (R
 		return own, nil
 	case lost:
 		return Record{}, ErrConflict
-	case err == nil && others && e.Fence == nil && !e.NoCAS:
+	case err == nil && others && e.Fence == nil:
 		// Another event follows Previous: an append still on its way can't win any more.
 		return Record{}, ErrConflict
 	}

@@ -342,16 +342,6 @@ func TestStart(t *testing.T) {
 	}
 }
 
-func TestNoCAS(t *testing.T) {
-	j := newBed(t).journal(nil)
-	mustAppend(t, j, "o-1", Record{}, 1)
-	e := entry("o-1", Record{}, 2)
-	e.NoCAS = true
-	if r, err := j.Append(t.Context(), e); err != nil || r.Sequence != 2 {
-		t.Fatalf("%+v %v, want event 2", r, err)
-	}
-}
-
 func TestAppendRefused(t *testing.T) {
 	b := newBed(t, func(c *jetstream.StreamConfig) { c.MaxMsgs = 2 })
 	j := b.journal(nil)

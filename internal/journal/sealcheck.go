@@ -2,7 +2,6 @@ package journal
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -104,13 +103,4 @@ func (c *SealCheck) Violations() []string {
 		}
 	}
 	return c.violations
-}
-
-// CheckSeals reads the whole journal and compares it with the seals; the violations are as SealCheck gives them.
-func CheckSeals(ctx context.Context, j *Journal, seals []Seal) (violations []string, err error) {
-	c := NewSealCheck(seals)
-	if _, err := j.Replay(ctx, 1, nil, func(r Record) error { c.Add(r); return nil }); err != nil {
-		return nil, err
-	}
-	return c.Violations(), nil
 }

@@ -17,6 +17,7 @@ const (
 // come in time) counts when it has happened badLooks times in a row. A check that failed has to be well for a while before it is
 // believed, the longer the more often it goes back and forth: services must not join and leave their queue groups all the time.
 type damped struct {
+	soon    bool // the first good look counts already, until it goes back and forth: of a check that has no service step aside
 	shown   registry.Check
 	worse   int // looks in a row that were worse than what is shown
 	better  int // looks in a row that were better
@@ -28,7 +29,7 @@ type damped struct {
 // see takes what a look found and returns what counts.
 func (d *damped) see(found registry.Check, certain bool, now time.Time) registry.Check {
 	if !d.started {
-		d.started, d.need = true, goodLooks
+		d.started, d.need = true, d.least()
 		d.shown = registry.Check{Name: found.Name, Status: registry.Passing}
 	}
 	switch was, is := severity(d.shown.Status), severity(found.Status); {
@@ -38,7 +39,7 @@ func (d *damped) see(found registry.Check, certain bool, now time.Time) registry
 			if d.worse = 0; !d.healed.IsZero() && now.Sub(d.healed) < relapseFor {
 				d.need = min(2*d.need, mostLooks)
 			} else {
-				d.need = goodLooks
+				d.need = d.least()
 			}
 			d.shown = found
 		}
@@ -53,6 +54,13 @@ func (d *damped) see(found registry.Check, certain bool, now time.Time) registry
 		d.shown = found // the message may be another
 	}
 	return d.shown
+}
+
+func (d *damped) least() int {
+	if d.soon {
+		return 1
+	}
+	return goodLooks
 }
 
 func severity(s registry.Status) int {

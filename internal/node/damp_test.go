@@ -11,16 +11,21 @@ import (
 // critical and certain.
 func TestDamped(t *testing.T) {
 	status := map[byte]registry.Status{'.': registry.Passing, 'w': registry.Warning, 'c': registry.Critical, 'C': registry.Critical}
-	for _, c := range []struct{ what, looks, counts string }{
-		{"bad luck", "..c.cc..", "........"},
-		{"failing", ".cccc", "...cc"},
-		{"certain", ".C", ".c"},
-		{"well again", "C.....", "ccc..."},
-		{"not yet well", "C..C..C...", "ccccccccc."},
-		{"back and forth", "C...C......", "ccc.cccccc."},
-		{"worse, then less bad", "wwwcccwww.....", "..wwwcccwww..."},
+	for _, c := range []struct {
+		what, looks, counts string
+		soon                bool
+	}{
+		{"bad luck", "..c.cc..", "........", false},
+		{"failing", ".cccc", "...cc", false},
+		{"certain", ".C", ".c", false},
+		{"well again", "C.....", "ccc...", false},
+		{"not yet well", "C..C..C...", "ccccccccc.", false},
+		{"back and forth", "C...C......", "ccc.cccccc.", false},
+		{"worse, then less bad", "wwwcccwww.....", "..wwwcccwww...", false},
+		{"soon well again", "C...", "c...", true},
+		{"soon, but back and forth", "C.C.C....", "c.cccc...", true},
 	} {
-		var d damped
+		d := damped{soon: c.soon}
 		got := ""
 		now := time.Now()
 		for _, look := range []byte(c.looks) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"waybill/internal/fault"
+	"waybill/internal/guard"
 	"waybill/internal/id"
 	"waybill/internal/journal"
 	"waybill/internal/lean"
@@ -158,7 +159,7 @@ func (d *doctor) report(ctx context.Context, service subjects.Service, server *r
 	for _, f := range found {
 		key := string(service) + " " + f.Name
 		if d.checks[key] == nil {
-			d.checks[key] = new(damped)
+			d.checks[key] = &damped{soon: f.Name == "etcd"}
 		}
 		c := d.checks[key].see(f.Check, f.certain, now)
 		if severity(c.Status) > severity(h.Status) {
@@ -169,7 +170,7 @@ func (d *doctor) report(ctx context.Context, service subjects.Service, server *r
 	if server != nil {
 		d.count(h.Requests, server, now)
 	}
-	aside := h.Status == registry.Critical && d.othersAreBetter(ctx, service)
+	aside := h.Status == registry.Critical && d.othersAreBetter(ctx, service) && !guard.Off(guard.Aside)
 	d.mu.Lock()
 	d.reports[service] = h
 	turned := d.aside[service] != aside
@@ -278,9 +279,9 @@ func (d *doctor) lookAtStore(ctx context.Context) []finding {
 		out = append(out, f)
 	}
 
-	f = well("read models")
+	f = well(modelsCheck)
 	if behind := n.models.missing(); len(behind) > 0 {
-		f.Status, f.Message = registry.Warning, strings.Join(behind, ", ")
+		f.Status, f.Message = registry.Warning, strings.TrimPrefix(behind[0], modelsCheck+": ")
 	}
 	return append(out, f)
 }

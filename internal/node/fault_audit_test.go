@@ -46,6 +46,14 @@ func source(c *dialed) (verify.Source, error) {
 	return s, nil
 }
 
+// auditTime is how long the reading of a whole journal may take; a long campaign leaves a long one.
+func auditTime() time.Duration {
+	if *faultsAll {
+		return 5 * time.Minute
+	}
+	return 30 * time.Second
+}
+
 // verified runs a verification and returns what it found, one line each.
 func verified(c *dialed, settled bool) ([]string, error) {
 	s, err := source(c)
@@ -53,7 +61,7 @@ func verified(c *dialed, settled bool) ([]string, error) {
 		return nil, err
 	}
 	s.Settled = settled
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), auditTime())
 	defer cancel()
 	report, err := verify.Run(ctx, s, nil)
 	if err != nil {
@@ -123,7 +131,7 @@ type ledgerSums struct {
 // verification's.
 func complaints(t testing.TB, c *dialed) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), auditTime())
 	defer cancel()
 	var out []string
 	complain := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }

@@ -31,8 +31,14 @@ type buyers struct {
 
 // buy starts the buyers. An answer is confirmed or pending, or rejected where the SKU may run out; anything else is a failure.
 func buy(c *dialed, count int, sku id.SKU, mayRunOut bool) *buyers {
+	return buyAfter(c, count, sku, mayRunOut, 0)
+}
+
+// buyAfter is buy after so many orders of others.
+func buyAfter(c *dialed, count int, sku id.SKU, mayRunOut bool, before int64) *buyers {
 	ctx, end := context.WithCancel(context.Background())
 	b := &buyers{end: end, last: time.Now()}
+	b.number.Store(before)
 	for range count {
 		b.all.Go(func() {
 			for ctx.Err() == nil {

@@ -45,6 +45,7 @@ var watched = map[guard.Guard]struct {
 		"--- FAIL: TestGivenBack/stock_of_an_order_that_was_declined", "--- FAIL: TestGivenBack/money_of_an_order_that_was_cancelled",
 	}},
 	guard.Fence: {"TestDeposedLeaderWrites", []string{"the last unit was sold twice"}},
+	guard.Aside: {"TestCriticalStepsAside", []string{"was asked all the same", "failed beside an instance that is well"}},
 }
 
 // TestProofWithoutGuard proves the proof: each guard is switched off in a process of its own, and there the test that watches it

@@ -69,6 +69,14 @@ func (r *roles) led(ctx context.Context, role string) bool {
 	return err == nil || !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, context.DeadlineExceeded)
 }
 
+// gone reports whether the NATS server knows that nobody answers for a role. One that is slow or stopped is not gone: its lease decides.
+func (r *roles) gone(ctx context.Context, role string) bool {
+	ctx, cancel := context.WithTimeout(ctx, presenceWait)
+	defer cancel()
+	_, err := r.nc.RequestWithContext(ctx, subjects.Presence(r.site, role), nil)
+	return errors.Is(err, nats.ErrNoResponders)
+}
+
 // campaign takes part in the election of a service's role until ctx ends, except while the service has to step aside.
 func (s *services) campaign(ctx context.Context, service subjects.Service, role string, lead func(context.Context) error) {
 	s.doctor.attend(ctx, service, func(ctx context.Context) {
@@ -79,7 +87,8 @@ func (s *services) campaign(ctx context.Context, service subjects.Service, role 
 			}
 			defer end()
 			return lead(ctx)
-		}, registry.Fenced(func(ctx context.Context) bool { return s.roles.unled(ctx, role) }))
+		}, registry.Fenced(func(ctx context.Context) bool { return s.roles.unled(ctx, role) }),
+			registry.Heard(func(ctx context.Context) bool { return s.roles.gone(ctx, role) }))
 	})
 }
 
@@ -87,7 +96,12 @@ func (s *services) campaign(ctx context.Context, service subjects.Service, role 
 func (s *services) lead(ctx context.Context, r room, inventory *handlers.Inventory) {
 	n := s.n
 	leading, resign := context.WithCancel(ctx)
-	ended := make(chan struct{})
+	following, unfollow := context.WithCancel(context.WithoutCancel(ctx)) // until the campaign is over
+	ended, followed := make(chan struct{}), make(chan struct{})
+	s.running.Go(func() {
+		defer close(followed)
+		inventory.Follow(following, r.journal)
+	})
 	s.running.Go(func() {
 		defer close(ended)
 		s.campaign(leading, subjects.Inventory, subjects.RoleInventory, func(ctx context.Context) error {
@@ -119,13 +133,16 @@ func (s *services) lead(ctx context.Context, r room, inventory *handlers.Invento
 		})
 	})
 	n.onStop(string(subjects.Inventory), func(ctx context.Context) error {
+		defer unfollow()
 		resign()
 		select {
 		case <-ended:
-			return nil
 		case <-ctx.Done():
 			return errors.New("the stock was not given back in time")
 		}
+		unfollow()
+		<-followed // it bounds itself
+		return nil
 	})
 }
 

@@ -256,6 +256,9 @@ func (m *models) Rebuild(ctx context.Context) error {
 	return nil
 }
 
+// modelsCheck is what /readyz and health call the read models.
+const modelsCheck = "read models"
+
 // missing says how far behind the read models are, until they have caught up with the journal as it was at the start.
 func (m *models) missing() []string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // readiness is asked without a context
@@ -263,9 +266,9 @@ func (m *models) missing() []string {
 	s, err := m.State(ctx)
 	switch {
 	case err != nil:
-		return []string{"read models: " + fault.From(err).Message}
+		return []string{modelsCheck + ": " + fault.From(err).Message}
 	case s.Sequence < s.Target:
-		return []string{"read models: at event " + subjects.Sequence(s.Sequence) + " of " + subjects.Sequence(s.Target)}
+		return []string{modelsCheck + ": at event " + subjects.Sequence(s.Sequence) + " of " + subjects.Sequence(s.Target)}
 	}
 	return nil
 }

@@ -43,6 +43,10 @@ type Options struct {
 	Sync  func() error
 	// SyncFault is asked before each sync of the store, and whenever the disk is tried; its error is what they end with. For tests.
 	SyncFault func() error
+	// EtcdQuota is the most that the embedded etcd's database may have, in bytes; 0 is its own. For tests.
+	EtcdQuota int64
+	// Refuse is asked before each request and each probe of a service; its error is their answer. For tests.
+	Refuse func(service subjects.Service, method string) error
 	// Channel is how customers are reached; nil is the log.
 	Channel handlers.Channel
 	// TuneMemory has the node set the collector of its process, for a process that runs nothing else.
@@ -211,7 +215,10 @@ func (n *Node) startEtcd(ctx context.Context) error {
 	c := n.opts.Config
 	endpoints := c.EtcdEndpoints
 	if len(endpoints) == 0 {
-		etcd, err := embedded.KeepEtcd(ctx, embedded.EtcdConfig{DataDir: filepath.Join(c.Data, "etcd"), Addr: c.EtcdAddr, Seed: n.reseed, Log: n.log}, n.disk)
+		etcd, err := embedded.KeepEtcd(ctx, embedded.EtcdConfig{
+			DataDir: filepath.Join(c.Data, "etcd"), Addr: c.EtcdAddr, Seed: n.reseed,
+			Quota: n.opts.EtcdQuota, Log: n.log,
+		}, n.disk)
 		if err != nil {
 			return err
 		}

@@ -200,7 +200,7 @@ func (s *services) newServer(r room, register func(*rpc.Server)) (*rpc.Server, e
 	server, err := rpc.NewServer(r.front, r.service, rpc.Options{
 		Site: n.opts.Config.Site, Instance: n.instance, Version: n.opts.Version, Description: "Waybill " + string(r.service),
 		Barrier: n.barrier, MaxInFlight: func() int { return n.live.MaxInFlight(r.service) },
-		Log: n.levels.logger(n.opts.Log, r.service), Observe: s.observe,
+		Log: n.levels.logger(n.opts.Log, r.service), Observe: s.observe, Refuse: n.opts.Refuse,
 	})
 	if err != nil {
 		return nil, err

@@ -101,11 +101,17 @@ func settingsStory(t *testing.T, s *site) {
 	}
 	// What another client of etcd writes badly is not taken; what it writes well is.
 	etcd, key := s.etcd(t), subjects.ConfigPrefix(s.Config.Site)+"payment.gateway_timeout"
-	for _, w := range []struct{ write, holds string }{{`"yesterday"`, `"13s"`}, {`{`, `"13s"`}, {`"14s"`, `"14s"`}} {
+	for _, w := range []struct {
+		write, holds string
+		ignored      uint64
+	}{{`"yesterday"`, `"13s"`, 1}, {`{`, `"13s"`, 1}, {`"14s"`, `"14s"`, 0}} {
 		if _, err := etcd.Put(within(t), key, w.write); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the setting is "+w.holds+" after somebody wrote "+w.write, func() bool { return string(get("payment.gateway_timeout").Value) == w.holds })
+		if got := call(t, s.c, subjects.ConfigList, subjects.Empty{}).Ignored; got != w.ignored {
+			t.Errorf("after somebody wrote %s %d settings are ignored, want %d", w.write, got, w.ignored)
+		}
 	}
 }
 

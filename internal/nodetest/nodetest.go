@@ -44,6 +44,14 @@ func WithSync(f func() error) Option { return func(o *node.Options) { o.Sync = f
 // WithSyncFault has each sync of the store, and each look at the disk, fail with what f returns; nil lets it through.
 func WithSyncFault(f func() error) Option { return func(o *node.Options) { o.SyncFault = f } }
 
+// WithEtcdQuota has the node's etcd be full at so many bytes.
+func WithEtcdQuota(bytes int64) Option { return func(o *node.Options) { o.EtcdQuota = bytes } }
+
+// WithRefuse has f asked before each request and each probe; its error is their answer.
+func WithRefuse(f func(service subjects.Service, method string) error) Option {
+	return func(o *node.Options) { o.Refuse = f }
+}
+
 // WithConfig changes the configuration.
 func WithConfig(f func(*configs.Config)) Option { return func(o *node.Options) { f(&o.Config) } }
 

@@ -28,6 +28,7 @@ type campaign struct {
 	lead   func(ctx context.Context) error
 	fenced bool
 	unled  func(ctx context.Context) bool // nil: never
+	gone   func(ctx context.Context) bool // nil: never
 }
 
 // Fenced says that two leaders at once do no harm, because the journal refuses what one of them writes or because all that they
@@ -37,6 +38,19 @@ type campaign struct {
 func Fenced(unled func(ctx context.Context) bool) CampaignOption {
 	return func(c *campaign) { c.fenced, c.unled = true, unled }
 }
+
+// Heard has whoever waits for its turn ask every half second whether the leader is gone for certain, such as when the network
+// knows of nobody who answers for the role. Where that is so several times in a row, the leader's key is struck out and the next
+// candidate leads, without waiting for a lease to run out. It is for roles that are Fenced: a leader that lives all the same
+// learns of it as of any loss.
+func Heard(gone func(ctx context.Context) bool) CampaignOption {
+	return func(c *campaign) { c.gone = gone }
+}
+
+const (
+	goneInterval = 500 * time.Millisecond
+	goneTimes    = 3 // in a row: who has just been elected needs a moment before it answers
+)
 
 // Campaign takes part in the election of a role until ctx or the registry ends, and returns nil then. Whenever this
 // instance is elected it runs lead, one at a time, with a context that ends when the leadership is lost, when ctx ends or
@@ -193,6 +207,15 @@ func (r *Registry) win(ctx context.Context, c campaign) (*term, error) {
 	context.AfterFunc(s.Ctx(), cancel)
 	// Campaign tidies up in the session's context when its own ends: that may not wait for an etcd that is away.
 	tidy := context.AfterFunc(standing, func() { time.AfterFunc(byeWait, s.cut) })
+	if c.gone != nil && c.fenced {
+		listening, deaf := context.WithCancel(standing)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			r.strikeOutTheGone(listening, c)
+		}()
+		defer func() { deaf(); <-ended }()
+	}
 	election := concurrency.NewElection(s.Session, subjects.LeaderKey(r.site, c.role))
 	err = election.Campaign(standing, r.instance)
 	tidied := !tidy()
@@ -212,6 +235,48 @@ func (r *Registry) win(ctx context.Context, c campaign) (*term, error) {
 	t := &term{session: s, key: election.Key(), lost: make(chan struct{}), cancel: stop}
 	go r.guard(guarding, t, election.Rev())
 	return t, nil
+}
+
+// strikeOutTheGone deletes, until ctx ends, the key of each leader that is gone before its lease is.
+func (r *Registry) strikeOutTheGone(ctx context.Context, c campaign) {
+	var suspect *mvccpb.KeyValue // who led when it was first not heard
+	for times := 0; ; {
+		pause(ctx, goneInterval)
+		switch gone := c.gone(ctx); {
+		case ctx.Err() != nil:
+			return
+		case !gone:
+			times = 0
+			continue
+		}
+		if times++; times == 1 {
+			if suspect = r.elected(ctx, c.role); suspect == nil || string(suspect.Value) == r.instance {
+				times = 0
+			}
+		}
+		if times < goneTimes {
+			continue
+		}
+		times = 0
+		key := string(suspect.Key)
+		asking, cancel := context.WithTimeout(ctx, callWait)
+		done, err := r.client.Txn(asking).If(clientv3.Compare(clientv3.CreateRevision(key), "=", suspect.CreateRevision)).Then(clientv3.OpDelete(key)).Commit()
+		cancel()
+		if err == nil && done.Succeeded {
+			r.log.Warn().Str("role", c.role).Str("leader", string(suspect.Value)).Msg("nobody answers for the leader; it is struck out, and the next one leads")
+		}
+	}
+}
+
+// elected is the key of whoever leads in a role, as etcd has it; nil where that is nobody, or can't be read.
+func (r *Registry) elected(ctx context.Context, role string) *mvccpb.KeyValue {
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
+	got, err := r.client.Get(ctx, subjects.LeaderKey(r.site, role)+"/", clientv3.WithFirstCreate()...)
+	if err != nil || len(got.Kvs) == 0 {
+		return nil
+	}
+	return got.Kvs[0]
 }
 
 // verify makes sure that a candidate's key is still there, and returns the revision at which it was: Campaign looks at the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,6 +134,37 @@ func TestDeathOfALeader(t *testing.T) {
 	next(t, term.began, "the election")
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("the successor in the same directory led after %s", took)
+	}
+}
+
+// TestLeaderThatIsGone leaves a leader's key behind, as a process does that was killed. Who waits for its place does not wait for its
+// lease where nobody answers for the role any more, and leaves it alone where somebody was heard in between.
+func TestLeaderThatIsGone(t *testing.T) {
+	t.Parallel()
+	long := func(o *Options) { o.TTL = time.Minute }
+	a, b := open(t, "a", long), open(t, "b", long)
+	dead := must[*session](t)(a.newSession(t.Context()))
+	if _, err := a.client.Put(t.Context(), subjects.LeaderKey(site(t), role)+"/1", "a", clientv3.WithLease(dead.Lease())); err != nil {
+		t.Fatal(err)
+	}
+	dead.Orphan()
+	dead.cut()
+	var asked atomic.Int64
+	var over atomic.Bool
+	term := newTerms()
+	term.campaign(t, b, t.Context(), Fenced(nil), Heard(func(context.Context) bool {
+		n := asked.Add(1)
+		return over.Load() || n%goneTimes != 0
+	}))
+	until(t, "it was asked often", func() bool { return asked.Load() > 2*goneTimes })
+	if len(term.began) != 0 {
+		t.Fatal("b leads beside somebody who is heard")
+	}
+	over.Store(true)
+	began := time.Now()
+	next(t, term.began, "the election")
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("b led %s after a was gone", took)
 	}
 }
 

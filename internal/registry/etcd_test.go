@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"waybill/configs"
+	"waybill/internal/registry/etcdtest"
 	"waybill/subjects"
 )
 
@@ -45,7 +47,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	shared = e.Clients[0].Addr().String()
+	shared = e.addr
 	code := m.Run()
 	e.Close()
 	if err := goleak.Find(); err != nil && code == 0 {
@@ -55,10 +57,52 @@ func run(m *testing.M) int {
 	return code
 }
 
+// processEnv is set where the tests are to run over an etcd that is a process of its own, and not over one in theirs.
+const processEnv = "WAYBILL_TEST_ETCD_PROCESS"
+
+// TestOverAnEtcdProcess runs all the tests of this package again, over the etcd that the system has.
+func TestOverAnEtcdProcess(t *testing.T) {
+	if os.Getenv(processEnv) != "" {
+		t.Skip("that is what is running")
+	}
+	etcdtest.Program(t, "etcd")
+	again := exec.CommandContext(t.Context(), must[string](t)(os.Executable()), "-test.timeout=3m")
+	again.Env = append(os.Environ(), processEnv+"=1")
+	if out, err := again.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// server is an etcd, in this process or one of its own, that a test may stop before its end.
+type server struct {
+	inside *embed.Etcd // nil of a process
+	addr   string
+	end    func()
+	once   sync.Once
+}
+
+func (s *server) Close() { s.once.Do(s.end) }
+
 // launch starts an etcd and waits until it answers.
-func launch(dir, addr string) (*embed.Etcd, error) {
+func launch(dir, addr string) (*server, error) {
+	dir = filepath.Join(dir, "etcd")
+	if os.Getenv(processEnv) != "" {
+		p, err := etcdtest.Start(dir, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &server{addr: p.Addr, end: p.Stop}, nil
+	}
+	e, err := launchInside(dir, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &server{inside: e, addr: e.Clients[0].Addr().String(), end: e.Close}, nil
+}
+
+func launchInside(dir, addr string) (*embed.Etcd, error) {
 	c := embed.NewConfig()
-	c.Dir = filepath.Join(dir, "etcd")
+	c.Dir = dir
 	c.TickMs, c.ElectionMs = 10, 100
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	c.ListenClientUrls = []url.URL{{Scheme: "http", Host: addr}}
@@ -82,22 +126,9 @@ func launch(dir, addr string) (*embed.Etcd, error) {
 	}
 }
 
-// server is an etcd that a test may stop before its end.
-type server struct {
-	*embed.Etcd
-	addr string
-	once sync.Once
-}
-
-func (s *server) Close() { s.once.Do(s.Etcd.Close) }
-
 func startEtcd(t *testing.T, dir, addr string) *server {
 	t.Helper()
-	e, err := launch(dir, addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{Etcd: e, addr: e.Clients[0].Addr().String()}
+	s := must[*server](t)(launch(dir, addr))
 	t.Cleanup(s.Close)
 	return s
 }

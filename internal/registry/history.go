@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -26,6 +27,9 @@ type Revision struct {
 // maxHistory bounds how many revisions History returns, and how far back Rollback looks.
 const maxHistory = 100
 
+// historyWait bounds reading them all, which is a question to etcd for each.
+const historyWait = 10 * time.Second
+
 // History returns the values that a setting has had, newest first, at most 100, as far back as etcd keeps them. What a
 // plain client wrote before another one deleted the key is not found again.
 // Error: not_found for a key that is not declared; unavailable when etcd does not answer.
@@ -33,7 +37,7 @@ func (r *Registry) History(ctx context.Context, key string) ([]Revision, error) 
 	if _, ok := configs.Lookup(key); !ok {
 		return nil, configs.UnknownSetting(key)
 	}
-	ctx, cancel := context.WithTimeout(ctx, callWait)
+	ctx, cancel := context.WithTimeout(ctx, historyWait)
 	defer cancel()
 	p, err := r.past(ctx, key)
 	return p.revisions, err
@@ -90,6 +94,8 @@ func revisionOf(value, note *mvccpb.KeyValue) Revision {
 
 // valueAt reads a setting and its audit as they stood at a revision, 0 for now; nil for what was not there.
 func (r *Registry) valueAt(ctx context.Context, key string, revision int64) (value, note *mvccpb.KeyValue, err error) {
+	ctx, cancel := context.WithTimeout(ctx, callWait)
+	defer cancel()
 	got, err := r.client.Txn(ctx).Then(
 		clientv3.OpGet(r.settings.config+key, clientv3.WithRev(revision)),
 		clientv3.OpGet(r.settings.audits+key, clientv3.WithRev(revision)),
@@ -117,7 +123,7 @@ func (r *Registry) Rollback(ctx context.Context, key string, revision int64, by 
 	if !ok {
 		return SettingValue{}, configs.UnknownSetting(key)
 	}
-	ctx, cancel := context.WithTimeout(ctx, callWait)
+	ctx, cancel := context.WithTimeout(ctx, historyWait)
 	defer cancel()
 	p, err := r.past(ctx, key)
 	if err != nil {

@@ -1,10 +1,12 @@
 package registry
 
 import (
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"waybill/internal/fault"
 	"waybill/internal/timestamp"
@@ -17,19 +19,29 @@ type link struct {
 
 	mu     sync.Mutex
 	since  time.Time // zero while etcd answers
+	full   bool      // it answers, and takes no writes
 	reason string
 }
 
+// away notes that etcd did not do what was asked, and why.
 func (l *link) away(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.since.IsZero() {
+	full := errors.Is(err, rpctypes.ErrNoSpace)
+	if !l.since.IsZero() && full == l.full {
 		return
 	}
-	l.since = l.now()
-	l.reason = "etcd does not answer since " + timestamp.Of(l.since).String() +
+	if l.since.IsZero() {
+		l.since = l.now()
+	}
+	l.full = full
+	what := "does not answer"
+	if full {
+		what = "is out of space and takes no writes"
+	}
+	l.reason = "etcd " + what + " since " + timestamp.Of(l.since).String() +
 		": settings keep their last known values, health and elections are not published"
-	l.log.Warn().Err(err).Msg("etcd does not answer; going on with the last known settings")
+	l.log.Warn().Err(err).Msg("etcd " + what + "; going on with the last known settings")
 }
 
 // back notes that etcd answers, and reports whether it was away before.
@@ -40,7 +52,7 @@ func (l *link) back() (was bool) {
 		return false
 	}
 	l.log.Info().Dur("away", l.now().Sub(l.since)).Msg("etcd answers again")
-	l.since, l.reason = time.Time{}, ""
+	l.since, l.full, l.reason = time.Time{}, false, ""
 	return true
 }
 

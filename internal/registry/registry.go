@@ -153,7 +153,7 @@ func (r *Registry) Close(ctx context.Context) error {
 	return r.closeErr
 }
 
-// IgnoredValues counts the bad values of settings that other clients wrote to etcd and that were not taken.
+// IgnoredValues counts the bad values of settings that were found in etcd since the start and not taken; it never falls.
 func (r *Registry) IgnoredValues() uint64 { return r.settings.ignored.Load() }
 
 // Degraded says, for people, what does not work because etcd is away; yes is false when all is well.

@@ -2,95 +2,29 @@ package registry
 
 import (
 	"context"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"waybill/configs"
 	"waybill/internal/fault"
+	"waybill/internal/registry/etcdtest"
 	"waybill/subjects"
 )
-
-// sluice is the network before an etcd that hangs: while it is shut nothing passes, and no connection breaks.
-type sluice struct {
-	addr string
-	gate sync.RWMutex // held for writing while it is shut
-}
-
-func startSluice(t *testing.T, to string) *sluice {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &sluice{addr: l.Addr().String()}
-	var work sync.WaitGroup
-	var mu sync.Mutex
-	var conns []net.Conn
-	relay := func(from, to net.Conn) {
-		defer from.Close()
-		defer to.Close()
-		buffer := make([]byte, 32<<10)
-		for {
-			n, err := from.Read(buffer)
-			s.gate.RLock()
-			_, werr := to.Write(buffer[:n])
-			s.gate.RUnlock()
-			if err != nil || werr != nil {
-				return
-			}
-		}
-	}
-	work.Go(func() {
-		for {
-			near, err := l.Accept()
-			if err != nil {
-				return // the listener was closed
-			}
-			far, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = near.Close()
-				continue
-			}
-			mu.Lock()
-			conns = append(conns, near, far)
-			mu.Unlock()
-			work.Go(func() { relay(near, far) })
-			work.Go(func() { relay(far, near) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		mu.Lock()
-		for _, c := range conns {
-			_ = c.Close()
-		}
-		mu.Unlock()
-		work.Wait()
-	})
-	return s
-}
 
 // TestSettingsWhileEtcdHangs: what is known holds, a change is refused in time, and what was changed meanwhile comes afterwards.
 func TestSettingsWhileEtcdHangs(t *testing.T) {
 	t.Parallel()
-	way := startSluice(t, shared)
-	a := open(t, "a", func(o *Options) { o.Client = dial(t, way.addr) })
+	way := etcdtest.NewSluice(t, shared)
+	a := open(t, "a", func(o *Options) { o.Client = dial(t, way.Addr) })
 	elsewhere := open(t, "b", nil)
 	must[SettingValue](t)(a.Set(t.Context(), inFlight, []byte("7"), "ann"))
-	way.gate.Lock()
-	shut := true
-	defer func() {
-		if shut {
-			way.gate.Unlock()
-		}
-	}()
+	way.Shut()
 	until(t, "the instance says that etcd is away", func() bool { _, away := a.Degraded(); return away })
 	must[SettingValue](t)(elsewhere.Set(t.Context(), inFlight, []byte("8"), "bob"))
 	began := time.Now()
@@ -103,8 +37,7 @@ func TestSettingsWhileEtcdHangs(t *testing.T) {
 	if _, err := a.Set(t.Context(), inFlight, []byte("9"), "ann"); fault.CodeOf(err) != fault.Unavailable {
 		t.Errorf("set while etcd hangs: %v", err)
 	}
-	way.gate.Unlock()
-	shut = false
+	way.Open()
 	until(t, "the change that was missed is there, and all is well", func() bool {
 		_, away := a.Degraded()
 		return !away && a.live.Int(inFlight) == elsewhere.live.Int(inFlight)
@@ -118,7 +51,8 @@ func TestSettingsWhileEtcdIsFull(t *testing.T) {
 	a := open(t, "a", func(o *Options) { o.Client = dial(t, e.addr) })
 	must[SettingValue](t)(a.Set(t.Context(), inFlight, []byte("7"), "ann"))
 	maintenance := pb.NewMaintenanceClient(a.client.ActiveConnection())
-	alarm := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: uint64(e.Server.MemberID()), Alarm: pb.AlarmType_NOSPACE}
+	member := must[*clientv3.StatusResponse](t)(a.client.Status(t.Context(), e.addr)).Header.MemberId
+	alarm := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: member, Alarm: pb.AlarmType_NOSPACE}
 	must[*pb.AlarmResponse](t)(maintenance.Alarm(t.Context(), alarm))
 	_, err := a.Set(t.Context(), inFlight, []byte("8"), "ann")
 	if f := fault.From(err); f == nil || f.Code != fault.Unavailable || !strings.Contains(f.Message, "out of space") {
@@ -127,9 +61,15 @@ func TestSettingsWhileEtcdIsFull(t *testing.T) {
 	if got := must[SettingValue](t)(a.Get(t.Context(), inFlight)); string(got.Value) != "7" || a.live.Int(inFlight) != 7 {
 		t.Errorf("while etcd is full the setting is %s", got.Value)
 	}
+	a.Report(subjects.Order, func() Health { return Health{Status: Passing} }) // it can't be written
+	until(t, "the instance says that etcd is full", func() bool {
+		reason, away := a.Degraded()
+		return away && strings.Contains(reason, "etcd is out of space")
+	})
 	alarm.Action = pb.AlarmRequest_DEACTIVATE
 	must[*pb.AlarmResponse](t)(maintenance.Alarm(t.Context(), alarm))
 	must[SettingValue](t)(a.Set(t.Context(), inFlight, []byte("9"), "ann"))
+	until(t, "the health is written", func() bool { _, away := a.Degraded(); return !away && a.HealthWritten() })
 }
 
 // TestSettingsAreKeptOnceTheyCan: what could not be written to disk is written when it can, without another change.

@@ -213,7 +213,7 @@ func TestPlainClient(t *testing.T) {
 			t.Errorf("after the bad value %q the setting is %d", bad, n)
 		}
 		got := must[SettingValue](t)(a.Get(t.Context(), inFlight)) // reads etcd again: the bad value must not count twice
-		if string(got.Value) != "7" || !strings.HasPrefix(got.Problem, "etcd holds a bad value") || a.IgnoredValues() != uint64(i+1) || a.log.count("ignoring a bad value") != i+1 {
+		if string(got.Value) != "7" || !strings.HasPrefix(got.Problem, "etcd holds a bad value, which another client wrote") || a.IgnoredValues() != uint64(i+1) || a.log.count("ignoring a bad value") != i+1 {
 			t.Errorf("after the bad value %q: %s, %d ignored, %d warnings", bad, got.Value, a.IgnoredValues(), a.log.count("ignoring a bad value"))
 		}
 	}

@@ -162,7 +162,11 @@ func (s *settingStore) takeValue(key string, kv *mvccpb.KeyValue, asOf int64) (c
 	good, err := setting.Check(kv.Value)
 	if err != nil {
 		s.ignored.Add(1)
-		e.problem = "etcd holds a bad value, which is ignored: " + fault.From(err).Message
+		who := "another client"
+		if e.auditAt == kv.ModRevision { // a program that knows the setting otherwise
+			who = e.audit.By
+		}
+		e.problem = "etcd holds a bad value, which " + who + " wrote and which is ignored: " + fault.From(err).Message
 		s.log.Warn().Err(err).Str("setting", key).Msg("ignoring a bad value in etcd; the last good one stays")
 		return false
 	}

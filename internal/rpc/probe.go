@@ -11,7 +11,7 @@ import (
 )
 
 // answerProbes subscribes to the subject on which this instance proves that it answers. A probe goes the way of every request:
-// through the NATS server, this connection, the limit and a worker. Only the service's statistics and observer don't see it. It
+// through the NATS server, this connection, the limit, a worker and Refuse (which hears of the method "probe"). Only the service's statistics and observer don't see it. It
 // is answered from Start to Stop, also while the server is paused.
 func (s *Server) answerProbes(ctx context.Context) error {
 	e := &endpoint{
@@ -21,7 +21,7 @@ func (s *Server) answerProbes(ctx context.Context) error {
 	}
 	outer := []middleware{respond(s.bus, s.replyLimit, s.opts.Log), measure(nil)}
 	e.turnAway = onion(func(_ context.Context, x *exchange) error { return x.refusal }, outer...)
-	e.serve = onion(call, append(outer, report(s.opts.Log), recovered, deadline, origin, encode(s.replyLimit), decode(s.requestLimit))...)
+	e.serve = onion(call, append(outer, report(s.opts.Log), recovered, deadline, origin, gate(s.opts.Refuse), encode(s.replyLimit), decode(s.requestLimit))...)
 	stop, err := s.bus.Subscribe(e.subject, "", func(m lean.Msg) { s.arrive(ctx, e, m) })
 	if err != nil {
 		return fmt.Errorf("starting the service %s: %w", s.service, err)

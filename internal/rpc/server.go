@@ -68,7 +68,7 @@ type Options struct {
 	Log         zerolog.Logger
 
 	Observe func(Observation)                                   // optional: told of each answered request
-	Refuse  func(service subjects.Service, method string) error // optional: an error is the answer to every request
+	Refuse  func(service subjects.Service, method string) error // optional: an error is the answer to every request, and to "probe"
 }
 
 // Server serves one service's endpoints on one connection, as a NATS micro service and as one member of the service's

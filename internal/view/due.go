@@ -48,11 +48,11 @@ func (v *View) Due(ctx context.Context, now timestamp.Time, limit int) (items []
 	return items, nil
 }
 
-// NextDue is the earliest due_at of all; ok is false when nothing is on the work list.
-func (v *View) NextDue(ctx context.Context) (at timestamp.Time, ok bool, err error) {
+// NextDueAfter is the earliest due_at that lies after t; ok is false when there is none.
+func (v *View) NextDueAfter(ctx context.Context, t timestamp.Time) (at timestamp.Time, ok bool, err error) {
 	var first sql.Null[int64]
 	err = v.with(ctx, "read the work list", func(s *store) error {
-		return s.readers.QueryRowContext(ctx, nextDueQuery).Scan(&first)
+		return s.readers.QueryRowContext(ctx, nextDueAfterQuery, millis(t)).Scan(&first)
 	})
 	if err != nil || !first.Valid {
 		return timestamp.Time{}, false, err
@@ -61,14 +61,14 @@ func (v *View) NextDue(ctx context.Context) (at timestamp.Time, ok bool, err err
 }
 
 // DueChanged receives a signal after a commit that put an aggregate on the work list or moved it there. Signals that nobody
-// took become one. It is for one receiver, who then asks NextDue. What leaves the list is not signalled: a timer that fires
+// took become one. It is for one receiver, who then asks NextDueAfter. What leaves the list is not signalled: a timer that fires
 // for it finds nothing. The channel is never closed.
 func (v *View) DueChanged() <-chan struct{} { return v.dueChanged }
 
 var dueQuery = eachDue("SELECT '%kind%' AS kind, id, due, num FROM %table% WHERE due <= ?1", " UNION ALL ") +
 	" ORDER BY due, num LIMIT ?2"
 
-var nextDueQuery = "SELECT min(first) FROM (" + eachDue("SELECT min(due) AS first FROM %table% WHERE due IS NOT NULL", " UNION ALL ") + ")"
+var nextDueAfterQuery = "SELECT min(first) FROM (" + eachDue("SELECT min(due) AS first FROM %table% WHERE due > ?1", " UNION ALL ") + ")"
 
 func eachDue(text, between string) string {
 	var parts []string

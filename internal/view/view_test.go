@@ -179,16 +179,16 @@ func TestClosed(t *testing.T) {
 	}
 	ctx := t.Context()
 	calls := map[string]func() error{
-		"Position":  func() error { _, _, err := v.Position(ctx); return err },
-		"Apply":     func() error { return v.Apply(ctx, []view.Event{{Sequence: 1, Kind: subjects.KindLeader}}) },
-		"Reset":     func() error { return v.Reset(ctx) },
-		"WaitFor":   func() error { return v.WaitFor(ctx, 0) },
-		"Orders":    func() error { _, _, err := v.Orders(ctx, view.OrderFilter{}); return err },
-		"Shipments": func() error { _, _, err := v.Shipments(ctx, view.ShipmentFilter{}); return err },
-		"Items":     func() error { _, _, err := v.Items(ctx, 0, ""); return err },
-		"Due":       func() error { _, err := v.Due(ctx, timestamp.Time{}, 1); return err },
-		"NextDue":   func() error { _, _, err := v.NextDue(ctx); return err },
-		"Dump":      func() error { return v.Dump(ctx, &bytes.Buffer{}) },
+		"Position":     func() error { _, _, err := v.Position(ctx); return err },
+		"Apply":        func() error { return v.Apply(ctx, []view.Event{{Sequence: 1, Kind: subjects.KindLeader}}) },
+		"Reset":        func() error { return v.Reset(ctx) },
+		"WaitFor":      func() error { return v.WaitFor(ctx, 0) },
+		"Orders":       func() error { _, _, err := v.Orders(ctx, view.OrderFilter{}); return err },
+		"Shipments":    func() error { _, _, err := v.Shipments(ctx, view.ShipmentFilter{}); return err },
+		"Items":        func() error { _, _, err := v.Items(ctx, 0, ""); return err },
+		"Due":          func() error { _, err := v.Due(ctx, timestamp.Time{}, 1); return err },
+		"NextDueAfter": func() error { _, _, err := v.NextDueAfter(ctx, timestamp.Time{}); return err },
+		"Dump":         func() error { return v.Dump(ctx, &bytes.Buffer{}) },
 	}
 	for name, call := range calls {
 		t.Run(name, func(t *testing.T) { wantCode(t, call(), fault.Unavailable) })
@@ -220,11 +220,11 @@ func TestDueChanged(t *testing.T) {
 	if !signalled() || signalled() {
 		t.Fatal("want one signal for two commits that nobody took")
 	}
-	if at, ok, err := v.NextDue(t.Context()); err != nil || !ok || at.String() != "2026-03-01T12:00:01.000Z" {
+	if at, ok, err := v.NextDueAfter(t.Context(), timestamp.Time{}); err != nil || !ok || at.String() != "2026-03-01T12:00:01.000Z" {
 		t.Fatal(at, ok, err)
 	}
 	apply(t, v, due(4, ""), 1)
-	if _, ok, err := v.NextDue(t.Context()); err != nil || ok {
+	if _, ok, err := v.NextDueAfter(t.Context(), timestamp.Time{}); err != nil || ok {
 		t.Fatal("still on the list", err)
 	}
 	if _, err := v.Due(t.Context(), timestamp.Of(noon), 0); fault.From(err).Field != "limit" {
