@@ -19,17 +19,18 @@ import (
 const holdWait = 2 * time.Second
 
 // hold reserves what the order needs. Whoever leads the stock may have been killed with the question at hand: it is put again, to
-// whoever leads by then, as long as there is time.
-func (o *Orders) hold(ctx context.Context, h held[order.State]) (*subjects.Reservation, error) {
+// whoever leads by then, as long as there is time. again says that it was put more than once: an earlier one may still be answered.
+func (o *Orders) hold(ctx context.Context, h held[order.State]) (r *subjects.Reservation, again bool, err error) {
 	for wait := holdWait; ; wait *= 2 {
 		asking, cancel := context.WithTimeout(ctx, wait)
-		r, err := call(asking, o.calls, o.hook, subjects.InventoryReserve, &subjects.ReserveRequest{
+		r, err = call(asking, o.calls, o.hook, subjects.InventoryReserve, &subjects.ReserveRequest{
 			ReservationID: h.state.ReservationID, Lines: stockLines(h.state.Lines),
 		})
 		cancel()
 		if err == nil || ctx.Err() != nil || fault.CodeOf(err) != fault.DeadlineExceeded {
-			return r, err
+			return r, again, err
 		}
+		again = true
 	}
 }
 
@@ -38,10 +39,11 @@ func (o *Orders) hold(ctx context.Context, h held[order.State]) (*subjects.Reser
 // stays pending and the background process goes on with it. Every step is idempotent, so two at work on one order do no harm:
 // the compare-and-set on the order lets one of them say how it ended, and the other undoes what it did for nothing.
 //
-// again says that others may be, or have been, at work on the order: what is refused is then refused for good.
+// again says that others may be, or have been, at work on the order: what is refused is then refused for good. So it is where the
+// stock was asked twice, because the first question may lie with a leader that stood still, and be answered later.
 func (o *Orders) advance(ctx context.Context, h held[order.State], again bool,
 	pay func(context.Context) (*subjects.PaymentInfo, error)) (held[order.State], *subjects.PaymentInfo, error) {
-	r, err := o.hold(ctx, h)
+	r, asked, err := o.hold(ctx, h)
 	switch {
 	case err != nil && outcomeUnknown(err):
 		return h, nil, nil
@@ -50,7 +52,7 @@ func (o *Orders) advance(ctx context.Context, h held[order.State], again bool,
 		if err != nil {
 			message = fault.From(err).Message
 		}
-		h, err = o.reject(ctx, h, order.Reason{Code: order.ReasonOutOfStock, Message: message}, again)
+		h, err = o.reject(ctx, h, order.Reason{Code: order.ReasonOutOfStock, Message: message}, again || asked)
 		return h, nil, err
 	}
 	info, err := pay(ctx)

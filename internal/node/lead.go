@@ -88,8 +88,16 @@ func (s *services) campaign(ctx context.Context, service subjects.Service, role 
 			defer end()
 			return lead(ctx)
 		}, registry.Fenced(func(ctx context.Context) bool { return s.roles.unled(ctx, role) }),
-			registry.Heard(func(ctx context.Context) bool { return s.roles.gone(ctx, role) }))
+			registry.Heard(func(ctx context.Context) bool { return s.roles.gone(ctx, role) && s.storeAnswers(ctx) }))
 	})
+}
+
+// storeAnswers reports whether the journal's own server can be asked. Who is cut off from it hears nobody, and could not lead.
+func (s *services) storeAnswers(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, presenceWait)
+	defer cancel()
+	_, err := s.n.models.journal.Last(ctx)
+	return err == nil
 }
 
 // lead takes part in the election of the stock's writer, and serves the stock while elected.
