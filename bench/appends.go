@@ -68,11 +68,11 @@ func Appends(ctx context.Context, o AppendsOptions) (report AppendsReport, err e
 	for _, waiting := range o.Waiting {
 		var rounds [2][]Result
 		for n := range o.Rounds {
-			f, err := rawSync(file, file.Sync)
+			f, err := rawSync(ctx, file, file.Sync)
 			if err != nil {
 				return report, err
 			}
-			s, err := rawSync(file, func() error { return shared.barrier.Sync(ctx) })
+			s, err := rawSync(ctx, file, func() error { return shared.barrier.Sync(ctx) })
 			if err != nil {
 				return report, err
 			}
@@ -95,9 +95,9 @@ func Appends(ctx context.Context, o AppendsOptions) (report AppendsReport, err e
 }
 
 // rawSync is the p50, in microseconds, of what one sync takes after a small write, without anything else of this program.
-func rawSync(file *os.File, sync func() error) (float64, error) {
+func rawSync(ctx context.Context, file *os.File, sync func() error) (float64, error) {
 	message := make([]byte, 300)
-	r := Loop(context.Background(), 1, 200, func(context.Context, int) error {
+	r := Loop(ctx, 1, 200, func(context.Context, int) error {
 		if _, err := file.Write(message); err != nil {
 			return err
 		}

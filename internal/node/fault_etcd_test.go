@@ -84,12 +84,7 @@ func TestFaultOfEtcdOverARestart(t *testing.T) {
 	address := etcd.endpoints(t).Etcd
 	outside := nodetest.WithConfig(func(c *configs.Config) { c.EtcdEndpoints = []string{address} })
 	n := nodetest.Start(t, nodetest.InDir(dir), outside)
-	c := mustDial(t, n.URL())
-	impatient(t, c, "2s")
-	nodetest.Stock(t, c.Client, 1_000_000, "bread")
-	setting(t, c, "rpc.max_in_flight", "777")
-	b := buy(c, 4, "bread", false)
-	b.flow(t, 20*time.Second)
+	c, b := busySite(t, n)
 
 	etcd.kill()
 	gone := time.Now()
@@ -209,12 +204,7 @@ func TestFaultOfAPartition(t *testing.T) {
 	first := nodetest.Start(t, nodetest.WithConfig(func(c *configs.Config) { c.EtcdEndpoints = []string{"http://" + way.Addr} }))
 	second := slices.DeleteFunc(allBut(subjects.Health), func(s subjects.Service) bool { return s == subjects.Config })
 	beside(t, first, services(second...), nodetest.WithConfig(func(c *configs.Config) { c.EtcdEndpoints = []string{address} }))
-	c := mustDial(t, first.URL())
-	impatient(t, c, "2s")
-	nodetest.Stock(t, c.Client, 1_000_000, "bread")
-	setting(t, c, "rpc.max_in_flight", "777")
-	b := buy(c, 4, "bread", false)
-	b.flow(t, 20*time.Second)
+	c, b := busySite(t, first)
 
 	way.Shut()
 	gone := time.Now()

@@ -29,6 +29,18 @@ type buyers struct {
 	failed []string
 }
 
+// busySite has four customers buy at a site that has a setting of its own, and returns once orders flow.
+func busySite(t testing.TB, n *nodetest.Node) (*dialed, *buyers) {
+	t.Helper()
+	c := mustDial(t, n.URL())
+	impatient(t, c, "2s")
+	nodetest.Stock(t, c.Client, 1_000_000, "bread")
+	setting(t, c, "rpc.max_in_flight", "777")
+	b := buy(c, 4, "bread", false)
+	b.flow(t, 20*time.Second)
+	return c, b
+}
+
 // buy starts the buyers. An answer is confirmed or pending, or rejected where the SKU may run out; anything else is a failure.
 func buy(c *dialed, count int, sku id.SKU, mayRunOut bool) *buyers {
 	return buyAfter(c, count, sku, mayRunOut, 0)
@@ -181,14 +193,8 @@ func TestFaultOfEtcd(t *testing.T) {
 	etcd := startChild(t, childOrder{Dir: dir, Etcd: "127.0.0.1:0"})
 	address := etcd.endpoints(t).Etcd
 	first := nodetest.Start(t, nodetest.WithConfig(func(c *configs.Config) { c.EtcdEndpoints = []string{address} }))
-	second := beside(t, first, nodetest.WithConfig(func(c *configs.Config) { c.EtcdEndpoints = []string{address} }))
-	_ = second
-	c := mustDial(t, first.URL())
-	impatient(t, c, "2s")
-	nodetest.Stock(t, c.Client, 1_000_000, "bread")
-	setting(t, c, "rpc.max_in_flight", "777")
-	b := buy(c, 4, "bread", false)
-	b.flow(t, 20*time.Second)
+	beside(t, first, nodetest.WithConfig(func(c *configs.Config) { c.EtcdEndpoints = []string{address} }))
+	c, b := busySite(t, first)
 	health := func(want bool) error {
 		h, err := ask(c, 5*time.Second, subjects.HealthList, subjects.Empty{})
 		if err != nil {

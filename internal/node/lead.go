@@ -63,18 +63,21 @@ func (r *roles) unled(ctx context.Context, role string) bool {
 
 // led reports whether somebody answers for a role. Without a connection nobody can be asked, and nothing could be led.
 func (r *roles) led(ctx context.Context, role string) bool {
-	ctx, cancel := context.WithTimeout(ctx, presenceWait)
-	defer cancel()
-	_, err := r.nc.RequestWithContext(ctx, subjects.Presence(r.site, role), nil)
+	err := r.ask(ctx, role)
 	return err == nil || !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, context.DeadlineExceeded)
 }
 
 // gone reports whether the NATS server knows that nobody answers for a role. One that is slow or stopped is not gone: its lease decides.
 func (r *roles) gone(ctx context.Context, role string) bool {
+	return errors.Is(r.ask(ctx, role), nats.ErrNoResponders)
+}
+
+// ask asks whoever leads in a role whether it is there.
+func (r *roles) ask(ctx context.Context, role string) error {
 	ctx, cancel := context.WithTimeout(ctx, presenceWait)
 	defer cancel()
 	_, err := r.nc.RequestWithContext(ctx, subjects.Presence(r.site, role), nil)
-	return errors.Is(err, nats.ErrNoResponders)
+	return err
 }
 
 // campaign takes part in the election of a service's role until ctx ends, except while the service has to step aside.
