@@ -108,7 +108,7 @@ func durable(ctx context.Context, args []string) (err error) {
 		r.Durability.SyncAlways = "sync_interval: always, an fsync of each message before its acknowledgement"
 	}
 	if o.output == "json" {
-		return r.json(os.Stdout)
+		return writeJSON(os.Stdout, r)
 	}
 	return r.table(os.Stdout)
 }

@@ -18,7 +18,9 @@ var workloads = []struct {
 	run        func(ctx context.Context, args []string) error
 }{
 	{"durable", "orders and appends that survive a power cut, beside PostgreSQL and beside a sync for each message", durable},
+	{"rpc", "a call of Waybill beside gRPC, Connect, Twirp, Thrift, net/rpc, HTTP with JSON, nats.go and the bare socket", compareCalls},
 	{"order-service", "", orderService},
+	{"rpc-service", "", rpcService},
 }
 
 func main() {

@@ -106,10 +106,10 @@ func theseVersions() versions {
 	return v
 }
 
-func (r *report) json(w io.Writer) error {
+func writeJSON(w io.Writer, report any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(r)
+	return e.Encode(report)
 }
 
 func (r *report) table(w io.Writer) error {

@@ -16,11 +16,17 @@ import (
 	"waybill/subjects"
 )
 
-// The test's program is the order service, too: the shop starts the program that runs.
+// The test's program is each of the services, too: the program that runs is started again for them.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "order-service" {
-		main()
-		return
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "order-service", "rpc-service":
+			main()
+			return
+		case "hold-children":
+			holdChildren(os.Args[2])
+			return
+		}
 	}
 	os.Exit(m.Run())
 }
