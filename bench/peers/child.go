@@ -8,23 +8,23 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// child is a peer's service in a process of its own. It ends with this process, however that ends: its standard input does.
+// child is a service in a process of its own, which is this program started again. It ends with this process, however that ends: its
+// standard input does.
 type child struct {
 	*process
-	at    string
+	at    string   // where it listens
 	ask   *os.File // its standard input
 	reads *os.File // its standard output
 	lines *bufio.Reader
 }
 
-// startChild starts this program again as the peer's service, with its files and its log in dir.
-func startChild(p peer, dir string) (*child, error) {
+// startChild starts this program again with these arguments, with its log in the file, and returns once it listens.
+func startChild(log string, args ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -40,16 +40,16 @@ func startChild(p peer, dir string) (*child, error) {
 		return nil, err
 	}
 	defer out.Close()
-	cmd := exec.Command(self, "rpc-service", "-peer", p.name(), "-dir", dir)
+	cmd := exec.Command(self, args...)
 	cmd.Stdin, cmd.Stdout = in, out
 	c := &child{ask: ask, reads: reads, lines: bufio.NewReader(reads)}
-	if c.process, err = startProcess(cmd, filepath.Join(dir, "log")); err != nil {
+	if c.process, err = startProcess(cmd, log); err != nil {
 		ask.Close()
 		reads.Close()
 		return nil, err
 	}
 	if c.at, err = c.line(); err != nil {
-		return nil, errors.Join(fmt.Errorf("the service of %s does not start: %w: %s", p.name(), err, c.said()), c.stop())
+		return nil, errors.Join(fmt.Errorf("%s does not start: %w: %s", strings.Join(args, " "), err, c.said()), c.stop())
 	}
 	return c, nil
 }
@@ -60,8 +60,6 @@ func (c *child) line() (string, error) {
 	text, err := c.lines.ReadString('\n')
 	return strings.TrimSpace(text), err
 }
-
-func (c *child) address() string { return c.at }
 
 // cpu is what the child has used so far, user and system, as it says itself.
 func (c *child) cpu() (time.Duration, error) {
@@ -82,8 +80,24 @@ func (c *child) stop() error {
 	return c.process.stop()
 }
 
-// rpcService is the child: its first line on the standard output is the service's address, and for each line that it is told then
-// it says what CPU time it has used, in nanoseconds. It ends when its standard input does, or ctx.
+// attend is the child's side: it says where it listens, and for each line that it is told then what CPU time it has used, in
+// nanoseconds. It returns when its standard input ends, or ctx.
+func attend(ctx context.Context, address string) {
+	fmt.Println(address)
+	orphaned := make(chan struct{})
+	go func() {
+		for told := bufio.NewScanner(os.Stdin); told.Scan(); {
+			fmt.Println(ownCPU().Nanoseconds())
+		}
+		close(orphaned)
+	}()
+	select {
+	case <-orphaned:
+	case <-ctx.Done():
+	}
+}
+
+// rpcService is a peer's service in a child.
 func rpcService(ctx context.Context, args []string) (err error) {
 	f := flag.NewFlagSet("rpc-service", flag.ContinueOnError)
 	name := f.String("peer", "", "which")
@@ -95,20 +109,10 @@ func rpcService(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	s, err := found[0].start(ctx, *dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	fmt.Println(s.address())
-	go func() {
-		for told := bufio.NewScanner(os.Stdin); told.Scan(); {
-			fmt.Println(ownCPU().Nanoseconds())
-		}
-		cancel()
-	}()
-	<-ctx.Done()
-	return nil
+	attend(ctx, s.address())
+	return s.stop()
 }

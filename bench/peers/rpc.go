@@ -140,7 +140,7 @@ func newHost(p peer, dir string, apart bool) (*host, error) {
 	h := &host{peer: p, dir: dir}
 	var err error
 	if apart {
-		h.child, err = startChild(p, dir)
+		h.child, err = startChild(filepath.Join(dir, "log"), "rpc-service", "-peer", p.name(), "-dir", dir)
 	}
 	return h, err
 }
@@ -155,7 +155,7 @@ func (h *host) close() error {
 // reach returns the service's address, and what ends a service within this process.
 func (h *host) reach(ctx context.Context) (address string, end func() error, err error) {
 	if h.child != nil {
-		return h.child.address(), func() error { return nil }, nil
+		return h.child.at, func() error { return nil }, nil
 	}
 	s, err := h.peer.start(ctx, h.dir)
 	if err != nil {
