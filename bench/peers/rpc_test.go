@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"waybill/bench"
 	"waybill/subjects"
 )
 
@@ -127,6 +129,30 @@ func TestMeasure(t *testing.T) {
 				t.Errorf("%s is %+v to gRPC", row.Peer, row.ToGRPC)
 			}
 		}
+	}
+}
+
+// An aim is held by a median within its bound, and not spoken of where nothing was measured for it.
+func TestAims(t *testing.T) {
+	row := func(p50ToNATS, rateToGRPC float64) rpcRow {
+		nats, rate := bench.SpreadOf([]float64{p50ToNATS}), bench.SpreadOf([]float64{rateToGRPC})
+		return rpcRow{Peer: "waybill-tcp", ToNATS: &nats, RateToGRPC: &rate}
+	}
+	r := &rpcReport{Tables: []rpcTable{
+		{Processes: 2, Callers: 1, Rows: []rpcRow{row(1.0, 9)}},
+		{Processes: 2, Callers: 16, Rows: []rpcRow{row(9, 1.79)}},
+		{Processes: 2, Callers: 256, Rows: []rpcRow{row(9, 2.3)}},
+	}}
+	var outcomes []string
+	for _, line := range r.aims()[1:] {
+		outcomes = append(outcomes, line[5])
+	}
+	if !slices.Equal(outcomes, []string{"held", "missed", "held"}) {
+		t.Errorf("%q", r.aims())
+	}
+	r.Tables[0].Rows[0] = row(1.01, 9)
+	if r.aims()[1][5] != "missed" {
+		t.Errorf("%q", r.aims())
 	}
 }
 

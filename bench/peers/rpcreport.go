@@ -38,6 +38,7 @@ type rpcRow struct {
 	ToNATS     *bench.Spread `json:"p50_to_nats,omitzero"` // to nats.go's Request over the same transport
 	ToEcho     *bench.Spread `json:"p50_to_tcp_echo,omitzero"`
 	RateToGRPC *bench.Spread `json:"rate_to_grpc,omitzero"`
+	CPUToGRPC  *bench.Spread `json:"cpu_to_grpc,omitzero"`
 }
 
 // tableOf sums up the rounds of the peers of these names.
@@ -55,7 +56,8 @@ func tableOf(processes, callers int, names []string, rounds [][]callRound) rpcTa
 		}
 		row := rpcRow{
 			Peer: name, Figures: bench.FiguresOf(resultsOf(mine)),
-			CPU:        spreadOf(mine, func(r callRound) float64 { return float64(r.cpu.Nanoseconds()) / 1e3 }),
+			CPU:        spreadOf(mine, cpu),
+			CPUToGRPC:  ratio(cpu, mine, at["grpc"]),
 			ToGRPC:     ratio(p50, mine, at["grpc"]),
 			ToNATS:     ratio(p50, mine, at[nats]),
 			ToEcho:     ratio(p50, mine, at["tcp-echo"]),
@@ -69,6 +71,9 @@ func tableOf(processes, callers int, names []string, rounds [][]callRound) rpcTa
 	}
 	return t
 }
+
+// cpu is a call's CPU time in microseconds.
+func cpu(r callRound) float64 { return float64(r.cpu.Nanoseconds()) / 1e3 }
 
 func p50(r callRound) float64 { return float64(r.result.Percentile(0.5)) }
 
@@ -117,24 +122,35 @@ func (r *rpcReport) write(w io.Writer, output string) error {
 	}
 	for _, t := range r.Tables {
 		fmt.Fprintf(w, "\n%s, callers: %d\n", [...]string{1: "One process", 2: "Two processes"}[t.Processes], t.Callers)
-		if err := t.grid().write(w, output); err != nil {
+		if err := t.grid(output).write(w, output); err != nil {
 			return err
 		}
+	}
+	if aims := r.aims(); len(aims) > 1 {
+		fmt.Fprintln(w, "\nAims")
+		return aims.write(w, output)
 	}
 	return nil
 }
 
-func (t rpcTable) grid() grid {
-	g := grid{{"peer", "p50 µs", "p99 µs", "calls/s", "CPU µs", "allocations", "p50, to gRPC's", "p50, to nats.go's", "p50, to TCP's", "calls/s, to gRPC's"}}
+// grid has the absolute figures for a terminal only: in a document they are read beside those of another machine.
+func (t rpcTable) grid(output string) grid {
+	absolute := output != "md"
+	head := []string{"peer", "p50, to gRPC's", "p50, to nats.go's", "p50, to TCP's", "calls/s, to gRPC's", "CPU, to gRPC's", "allocations"}
+	if absolute {
+		head = append(head, "p50 µs", "p99 µs", "calls/s", "CPU µs")
+	}
+	g := grid{head}
 	for _, r := range t.Rows {
 		allocs := ""
 		if r.Allocs != nil {
 			allocs = fmt.Sprintf("%.0f", r.Allocs.Median)
 		}
-		g = append(g, []string{
-			r.Peer, spread(r.P50, 1, 0), fmt.Sprintf("%.0f", r.P99.Median), spread(r.Rate, 1, 0), fmt.Sprintf("%.0f", r.CPU.Median), allocs,
-			times(r.ToGRPC), times(r.ToNATS), times(r.ToEcho), times(r.RateToGRPC),
-		})
+		row := []string{r.Peer, times(r.ToGRPC), times(r.ToNATS), times(r.ToEcho), times(r.RateToGRPC), times(r.CPUToGRPC), allocs}
+		if absolute {
+			row = append(row, spread(r.P50, 1, 0), fmt.Sprintf("%.0f", r.P99.Median), spread(r.Rate, 1, 0), fmt.Sprintf("%.0f", r.CPU.Median))
+		}
+		g = append(g, row)
 	}
 	return g
 }
