@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"waybill/embedded"
 	"waybill/subjects"
 )
 
@@ -32,7 +33,7 @@ type service interface {
 	stop() error
 }
 
-// caller calls for several at once, each with its number, from 0.
+// caller calls for several at once, each with its number, from 0. Where its calls have no timeout it hangs up when dial's context ends.
 type caller interface {
 	// call asks and looks at the answer. Error: errRefused in its chain where the service says that the request is wrong; others.
 	call(ctx context.Context, n int, r *subjects.AuthorizeRequest) error
@@ -48,9 +49,9 @@ func peers() []peer {
 		&rawNATS{transport: inProcess},
 		&microNATS{rawNATS{transport: tcp}},
 		&microNATS{rawNATS{transport: inProcess}},
-		&waybill{transport: "tcp", how: "the client package, by nats.go over TCP", connect: byClient},
-		&waybill{transport: "lean-tcp", how: "a lean connection over TCP", connect: byLean("tcp")},
-		&waybill{transport: inProcess, how: "a lean connection within the process", connect: withinProcess},
+		&waybill{transport: "tcp", how: "the client package, by nats.go over TCP", at: (*embedded.NATS).URL, connect: byClient},
+		&waybill{transport: "lean-tcp", how: "a lean connection over TCP", at: (*embedded.NATS).Addr, connect: byLean("tcp")},
+		&waybill{transport: inProcess, how: "a lean connection within the process", at: (*embedded.NATS).URL, connect: withinProcess},
 		&grpcPeer{connections: 1},
 		&grpcPeer{connections: 4},
 		connectPeer{},

@@ -107,6 +107,7 @@ type echoCaller struct {
 	conns   []net.Conn
 	buffers [][]byte
 	sent    [][]byte
+	free    func() bool // of dial's context
 }
 
 func (e *echo) dial(ctx context.Context, address string, callers int) (caller, error) {
@@ -114,16 +115,17 @@ func (e *echo) dial(ctx context.Context, address string, callers int) (caller, e
 	for n := range callers {
 		conn, err := (&net.Dialer{}).DialContext(ctx, e.network, address)
 		if err != nil {
-			return nil, errors.Join(err, c.close())
+			return nil, errors.Join(err, closeAll(c.conns))
 		}
 		c.conns = append(c.conns, conn)
 		message, err := json.Marshal(question(n))
 		if err != nil {
-			return nil, errors.Join(err, c.close())
+			return nil, errors.Join(err, closeAll(c.conns))
 		}
 		c.sent = append(c.sent, append(binary.BigEndian.AppendUint32(nil, uint32(len(message))), message...))
 		c.buffers = append(c.buffers, make([]byte, 4+echoMost))
 	}
+	c.free = context.AfterFunc(ctx, func() { _ = closeAll(c.conns) })
 	return c, nil
 }
 
@@ -142,4 +144,4 @@ func (c *echoCaller) call(_ context.Context, n int, _ *subjects.AuthorizeRequest
 	return nil
 }
 
-func (c *echoCaller) close() error { return closeAll(c.conns) }
+func (c *echoCaller) close() error { c.free(); return closeAll(c.conns) }

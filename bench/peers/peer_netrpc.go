@@ -61,10 +61,13 @@ func (netRPC) dial(ctx context.Context, address string, _ int) (caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	return gobCaller{rpc.NewClient(conn)}, nil
+	return gobCaller{rpc.NewClient(conn), context.AfterFunc(ctx, func() { conn.Close() })}, nil
 }
 
-type gobCaller struct{ c *rpc.Client }
+type gobCaller struct {
+	c    *rpc.Client
+	free func() bool // of dial's context
+}
 
 func (c gobCaller) call(_ context.Context, _ int, r *subjects.AuthorizeRequest) error {
 	var p subjects.PaymentInfo
@@ -79,4 +82,4 @@ func (c gobCaller) call(_ context.Context, _ int, r *subjects.AuthorizeRequest) 
 	return answers(r, string(p.PaymentID), string(p.Status), p.Authorized.Amount)
 }
 
-func (c gobCaller) close() error { return c.c.Close() }
+func (c gobCaller) close() error { c.free(); return c.c.Close() }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
-	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -19,11 +18,12 @@ import (
 
 // waybill is the payment service as a node has it: the embedded NATS server with its accounts, users and JetStream, and an
 // rpc.Server on a lean connection within the process. The handler takes the place of the one that writes to the journal; the
-// rest of the way of a request is the node's. connect is the callers' transport.
+// rest of the way of a request is the node's. at and connect are the callers' transport.
 type waybill struct {
 	transport string
 	how       string
-	connect   func(ctx context.Context, n *embedded.NATS, url string) (caller, error) // n is nil in another process
+	at        func(n *embedded.NATS) string                                          // what callers are told
+	connect   func(ctx context.Context, n *embedded.NATS, at string) (caller, error) // n is nil in another process
 
 	nats *embedded.NATS
 }
@@ -65,7 +65,7 @@ func (p *waybill) start(ctx context.Context, dir string) (_ service, err error) 
 		return nil, errors.Join(err, stopNATS())
 	}
 	p.nats = n
-	return running{n.URL(), func() error {
+	return running{p.at(n), func() error {
 		err := s.Stop(context.WithoutCancel(ctx))
 		link.Close()
 		return errors.Join(err, stopNATS())
@@ -106,11 +106,11 @@ func waybillAnswer(r *subjects.AuthorizeRequest, p *subjects.PaymentInfo, err er
 
 // byLean dials the server's listener of that network.
 func byLean(network string) func(context.Context, *embedded.NATS, string) (caller, error) {
-	return func(ctx context.Context, _ *embedded.NATS, url string) (caller, error) {
+	return func(ctx context.Context, _ *embedded.NATS, at string) (caller, error) {
 		link, err := lean.Dial(ctx, lean.Options{
 			Name: "peer", Inbox: "_INBOX.peer", Log: zerolog.Nop(),
 			Dial: func(ctx context.Context) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, network, strings.TrimPrefix(url, "nats://"))
+				return (&net.Dialer{}).DialContext(ctx, network, at)
 			},
 		})
 		if err != nil {

@@ -224,15 +224,17 @@ func (h *host) usage() (usage, error) {
 	return u, err
 }
 
-// loop has the callers call without pause for the length of time, each on its own.
+// loop has the callers call without pause for the length of time, each on its own. A call ends by its timeout alone: contexts of calls
+// that hang on one parent would all wait for its lock.
 func loop(ctx context.Context, c caller, callers int, length time.Duration) bench.Result {
 	results := make([]bench.Result, callers)
+	alone := context.WithoutCancel(ctx)
 	begun := time.Now()
 	var all sync.WaitGroup
 	for n := range results {
 		all.Go(func() {
 			request := question(n)
-			results[n] = bench.LoopFor(ctx, 1, length, func(ctx context.Context, _ int) error { return c.call(ctx, n, request) })
+			results[n] = bench.LoopFor(ctx, 1, length, func(context.Context, int) error { return c.call(alone, n, request) })
 		})
 	}
 	all.Wait()
