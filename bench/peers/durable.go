@@ -81,7 +81,7 @@ func numbers(text string) (out []int, err error) {
 	return out, nil
 }
 
-// durable measures what a power cut must not take: orders beside the peer, and appends beside a server that syncs each.
+// durable measures what a power cut must not take: orders beside the peers, and appends beside a server that syncs each.
 func durable(ctx context.Context, args []string) (err error) {
 	var o durableOptions
 	if err := o.parse(args); err != nil {
@@ -92,7 +92,9 @@ func durable(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	r := &report{Machine: thisMachine(dir), Versions: theseVersions(), Rounds: o.rounds, RoundSeconds: o.length.Seconds()}
+	r := &report{
+		Machine: thisMachine(dir), Versions: theseVersions(), Durability: make(map[string]string), Rounds: o.rounds, RoundSeconds: o.length.Seconds(),
+	}
 	if o.only != "appends" {
 		if err := r.orders(ctx, dir, o); err != nil {
 			return err
@@ -105,6 +107,8 @@ func durable(ctx context.Context, args []string) (err error) {
 			return err
 		}
 		r.Appends = &appends
+		r.Durability["shared barrier"] = "JetStream's default sync, then one syncfs of the store's file system, shared by all who wait"
+		r.Durability["sync always"] = "sync_interval: always, an fsync of each message before its acknowledgement"
 	}
 	if o.output == "json" {
 		return writeJSON(os.Stdout, r)
@@ -141,7 +145,6 @@ func (r *report) orders(ctx context.Context, dir string, o durableOptions) (err 
 		return err
 	}
 	r.Versions.Waybill = commit
-	r.Durability = make(map[string]string)
 	for durability, promise := range promises {
 		s, err := startSite(ctx, program, dir, durability)
 		if err != nil {

@@ -33,11 +33,6 @@ var promises = map[string]string{
 	"fast":   "written before the reply, and not synced: it would survive the end of the process, and not a power cut",
 }
 
-const (
-	sharedBarrier = "JetStream's default sync, then one syncfs of the store's file system, shared by all who wait"
-	syncAlways    = "sync_interval: always, an fsync of each message before its acknowledgement"
-)
-
 type machine struct {
 	CPU        string `json:"cpu"`
 	Cores      int    `json:"cores"`
@@ -144,7 +139,7 @@ func (r *report) table(w io.Writer) error {
 		}
 	}
 	if a := r.Appends; a != nil {
-		fmt.Fprintf(w, "\nAppends\n  shared barrier: %s\n  sync always: %s\n", sharedBarrier, syncAlways)
+		fmt.Fprintf(w, "\nAppends\n  shared barrier: %s\n  sync always: %s\n", r.Durability["shared barrier"], r.Durability["sync always"])
 		fmt.Fprintf(w, "  alone, one fsync takes %s µs and one syncfs %s µs\n", spread(a.Fsync, 1, 0), spread(a.Syncfs, 1, 0))
 		fmt.Fprintln(t, "waiting\tside\tappends/s\tp50 ms\tp99 ms")
 		for _, row := range a.Rows {
