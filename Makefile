@@ -37,9 +37,10 @@ bench-growth:
 bench-durable:
 	$(GO) test ./bench -run TestAppends -appends -v -timeout 10m
 
-# Waybill beside a Go service with PostgreSQL, which has to be installed. A module of its own. About five minutes.
+# Waybill beside what a team would use in its place: calls beside gRPC, Thrift and others, orders beside a Go service with PostgreSQL,
+# which has to be installed, and beside JetStream alone. A module of its own. About ten minutes.
 bench-peers:
-	cd bench/peers && $(GO) vet . && $(GO) test . && $(GO) run . durable
+	cd bench/peers && $(GO) vet ./... && $(GO) test ./... && $(GO) run . rpc && $(GO) run . durable
 
 # How soon a site with a million events takes orders again, after a clean stop and after a kill under load: 5 s at most.
 bench-start:

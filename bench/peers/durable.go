@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -80,7 +81,7 @@ func numbers(text string) (out []int, err error) {
 	return out, nil
 }
 
-// durable measures what a power cut must not take: orders beside the peer, and appends beside a server that syncs each.
+// durable measures what a power cut must not take: orders beside the peers, and appends beside a server that syncs each.
 func durable(ctx context.Context, args []string) (err error) {
 	var o durableOptions
 	if err := o.parse(args); err != nil {
@@ -91,7 +92,9 @@ func durable(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	r := &report{Machine: thisMachine(dir), Versions: theseVersions(), Rounds: o.rounds, RoundSeconds: o.length.Seconds()}
+	r := &report{
+		Machine: thisMachine(dir), Versions: theseVersions(), Durability: make(map[string]string), Rounds: o.rounds, RoundSeconds: o.length.Seconds(),
+	}
 	if o.only != "appends" {
 		if err := r.orders(ctx, dir, o); err != nil {
 			return err
@@ -104,11 +107,11 @@ func durable(ctx context.Context, args []string) (err error) {
 			return err
 		}
 		r.Appends = &appends
-		r.Durability.SharedBarrier = "JetStream's default sync, then one syncfs of the store's file system, shared by all who wait"
-		r.Durability.SyncAlways = "sync_interval: always, an fsync of each message before its acknowledgement"
+		r.Durability["shared barrier"] = "JetStream's default sync, then one syncfs of the store's file system, shared by all who wait"
+		r.Durability["sync always"] = "sync_interval: always, an fsync of each message before its acknowledgement"
 	}
 	if o.output == "json" {
-		return r.json(os.Stdout)
+		return writeJSON(os.Stdout, r)
 	}
 	return r.table(os.Stdout)
 }
@@ -128,39 +131,49 @@ func scratch(parent string) (string, error) {
 // say tells how far the run is.
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
-// orders starts both sides and measures them.
+// orders starts all sides and measures them.
 func (r *report) orders(ctx context.Context, dir string, o durableOptions) (err error) {
-	say("building and starting Waybill")
-	program, commit, err := buildWaybill(ctx, dir)
-	if err != nil {
-		return err
-	}
-	s, err := startSite(ctx, program, dir)
-	if err != nil {
-		return err
-	}
-	sides := []side{s}
+	var sides []side
 	defer func() {
 		for _, s := range sides {
 			err = errors.Join(err, s.close())
 		}
 	}()
+	say("building and starting Waybill, strict and fast")
+	program, commit, err := buildWaybill(ctx, dir)
+	if err != nil {
+		return err
+	}
 	r.Versions.Waybill = commit
-	r.Durability.Waybill = "strict: one syncfs of the store's file system, shared by all who wait, before the reply"
+	for durability, promise := range promises {
+		s, err := startSite(ctx, program, dir, durability)
+		if err != nil {
+			return err
+		}
+		sides = append(sides, s)
+		r.Durability[s.name()] = promise
+	}
+	slices.SortFunc(sides, func(a, b side) int { return strings.Compare(b.name(), a.name()) }) // strict first: the ratios are its
 	say("starting PostgreSQL")
 	peer, err := startShop(ctx, dir, o.connections)
 	switch {
 	case err == nil:
 		sides = append(sides, peer)
 		r.Versions.PostgreSQL = peer.db.version
-		r.Durability.PostgreSQL = peer.db.settings + ": one transaction an order, committed before the reply"
-		r.Connections = o.connections
+		r.Durability[peer.name()] = fmt.Sprintf("a Go service with a pool of %d, %s: one transaction an order, committed before the reply", o.connections, peer.db.settings)
 	case errors.Is(err, errNoPostgres):
 		r.LeftOut = err.Error()
 		say("\n*** THE PEER IS LEFT OUT: %v ***\n", err)
 	default:
 		return fmt.Errorf("the peer: %w", err)
 	}
+	say("starting JetStream")
+	stream, err := startStreamShop(ctx, dir)
+	if err != nil {
+		return fmt.Errorf("the service on JetStream: %w", err)
+	}
+	sides = append(sides, stream)
+	r.Durability[stream.name()] = "a Go service, sync_interval always: four events an order, each with an fsync of its own before the next"
 
 	placed := make([]int64, len(sides))
 	for i, s := range sides { // once without measuring: connections, caches, prepared statements
@@ -184,11 +197,9 @@ func (r *report) orders(ctx context.Context, dir string, o durableOptions) (err 
 				say("%d callers, round %d: %s %.0f orders/s", callers, n+1, sides[at].name(), m.result.Rate())
 			}
 		}
-		row := ordersRow{Callers: callers, Waybill: ordersOf(rounds[0])}
-		if len(sides) > 1 {
-			other := ordersOf(rounds[1])
-			ratio := bench.RatioOf(results(rounds[0]), results(rounds[1]))
-			row.PostgreSQL, row.Ratio = &other, &ratio
+		row := ordersRow{Callers: callers}
+		for i, s := range sides {
+			row.Sides = append(row.Sides, ordersSide{s.name(), ordersOf(rounds[i]), bench.RatioOf(results(rounds[0]), results(rounds[i]))})
 		}
 		r.Orders = append(r.Orders, row)
 	}

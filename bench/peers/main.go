@@ -17,8 +17,11 @@ var workloads = []struct {
 	name, help string
 	run        func(ctx context.Context, args []string) error
 }{
-	{"durable", "orders and appends that survive a power cut, beside PostgreSQL and beside a sync for each message", durable},
+	{"durable", "orders and appends that survive a power cut, beside PostgreSQL, JetStream alone and a sync for each message", durable},
+	{"rpc", "a call of Waybill beside gRPC, Connect, Twirp, Thrift, net/rpc, HTTP with JSON, nats.go and the bare socket", compareCalls},
 	{"order-service", "", orderService},
+	{"stream-service", "", streamService},
+	{"rpc-service", "", rpcService},
 }
 
 func main() {

@@ -8,11 +8,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -79,7 +77,7 @@ func refuse(status int, code, format string, args ...any) *failure {
 // orders is the service: each order is one transaction, which is durable before the reply.
 type orders struct{ pool *pgxpool.Pool }
 
-// orderService runs the service until ctx ends. Its first line on the standard output is where it listens.
+// orderService runs the service, as a child.
 func orderService(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("order-service", flag.ContinueOnError)
 	url := f.String("db", "", "the database")
@@ -100,24 +98,14 @@ func orderService(ctx context.Context, args []string) error {
 	if err := pool.Ping(ctx); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /orders", (&orders{pool}).serve)
+	s, err := serveHTTP(&http.Server{Handler: mux})
 	if err != nil {
 		return err
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /orders", (&orders{pool}).serve)
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(l) }()
-	fmt.Println(l.Addr())
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	return s.Shutdown(end)
+	attend(ctx, s.address())
+	return s.stop()
 }
 
 func (o *orders) serve(w http.ResponseWriter, r *http.Request) {
@@ -286,21 +274,29 @@ func read(ctx context.Context, c *pgxpool.Conn, r *placeRequest, hash [32]byte) 
 	}); err != nil {
 		return nil, err
 	}
-	reply.CustomerID = r.CustomerID
+	if err := reply.priced(r, items); err != nil {
+		return nil, err
+	}
+	return reply, nil
+}
+
+// priced takes the lines and the sums from the items.
+func (o *orderReply) priced(r *placeRequest, items map[string]orderLine) error {
+	o.CustomerID = r.CustomerID
 	for _, l := range r.Lines {
 		item, ok := items[l.SKU]
 		if !ok || item.UnitPrice.Currency != items[r.Lines[0].SKU].UnitPrice.Currency {
-			return nil, refuse(http.StatusUnprocessableEntity, "failed_precondition", "%s is not sold, or not in the currency of the others", l.SKU)
+			return refuse(http.StatusUnprocessableEntity, "failed_precondition", "%s is not sold, or not in the currency of the others", l.SKU)
 		}
 		item.Quantity = l.Quantity
 		item.Total.Amount = item.UnitPrice.Amount * l.Quantity
-		reply.Lines = append(reply.Lines, item)
-		reply.Subtotal.Amount += item.Total.Amount
-		reply.Tax.Amount += (item.Total.Amount*item.TaxRateBP + 5000) / 10000
+		o.Lines = append(o.Lines, item)
+		o.Subtotal.Amount += item.Total.Amount
+		o.Tax.Amount += (item.Total.Amount*item.TaxRateBP + 5000) / 10000
 	}
-	reply.Total.Amount = reply.Subtotal.Amount + reply.Tax.Amount
-	reply.price(reply.Lines[0].UnitPrice.Currency)
-	return reply, nil
+	o.Total.Amount = o.Subtotal.Amount + o.Tax.Amount
+	o.price(o.Lines[0].UnitPrice.Currency)
+	return nil
 }
 
 // price says in which currency the order is.

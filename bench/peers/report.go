@@ -16,16 +16,21 @@ import (
 
 // report is what a run of durable found, with what it rests on.
 type report struct {
-	Machine      machine  `json:"machine"`
-	Versions     versions `json:"versions"`
-	Durability   promises `json:"durability"`
-	Rounds       int      `json:"rounds"`
-	RoundSeconds float64  `json:"round_seconds"`
-	Connections  int      `json:"postgresql_pool,omitzero"` // of the peer's service
-	LeftOut      string   `json:"left_out,omitzero"`        // why the peer is not in it
+	Machine      machine           `json:"machine"`
+	Versions     versions          `json:"versions"`
+	Durability   map[string]string `json:"durability,omitzero"` // what each side's reply rests on
+	Rounds       int               `json:"rounds"`
+	RoundSeconds float64           `json:"round_seconds"`
+	LeftOut      string            `json:"left_out,omitzero"` // why the peer is not in it
 
 	Orders  []ordersRow          `json:"orders,omitzero"`
 	Appends *bench.AppendsReport `json:"appends,omitzero"`
+}
+
+// promises are what Waybill's replies rest on, by its durability.
+var promises = map[string]string{
+	"strict": "one syncfs of the store's file system, shared by all who wait, before the reply",
+	"fast":   "written before the reply, and not synced: it would survive the end of the process, and not a power cut",
 }
 
 type machine struct {
@@ -43,20 +48,17 @@ type versions struct {
 	PostgreSQL string `json:"postgresql,omitzero"`
 }
 
-// promises are what each side's reply rests on.
-type promises struct {
-	Waybill       string `json:"waybill,omitzero"`
-	PostgreSQL    string `json:"postgresql,omitzero"`
-	SharedBarrier string `json:"shared_barrier,omitzero"`
-	SyncAlways    string `json:"sync_always,omitzero"`
+// ordersRow is one number of callers.
+type ordersRow struct {
+	Callers int          `json:"callers"`
+	Sides   []ordersSide `json:"sides"`
 }
 
-// ordersRow is one number of callers. Without a peer there is no ratio.
-type ordersRow struct {
-	Callers    int            `json:"callers"`
-	Waybill    ordersFigures  `json:"waybill"`
-	PostgreSQL *ordersFigures `json:"postgresql,omitzero"`
-	Ratio      *bench.Spread  `json:"ratio,omitzero"` // of the rates, Waybill to PostgreSQL
+// ordersSide is what one side came to, beside the first one, which is Waybill strict.
+type ordersSide struct {
+	Side string `json:"side"`
+	ordersFigures
+	Ratio bench.Spread `json:"ratio"` // of the rates, the first side's to this one's
 }
 
 // ordersFigures are one side's. CPU is the user and system time of all its processes, Client that of the load generator, both
@@ -106,10 +108,10 @@ func theseVersions() versions {
 	return v
 }
 
-func (r *report) json(w io.Writer) error {
+func writeJSON(w io.Writer, report any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	return e.Encode(r)
+	return e.Encode(report)
 }
 
 func (r *report) table(w io.Writer) error {
@@ -122,16 +124,14 @@ func (r *report) table(w io.Writer) error {
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if len(r.Orders) > 0 {
-		fmt.Fprintf(w, "\nOrders\n  Waybill %s: %s\n", r.Versions.Waybill, r.Durability.Waybill)
-		if r.Versions.PostgreSQL != "" {
-			fmt.Fprintf(w, "  Go service (pool of %d) and PostgreSQL %s: %s\n", r.Connections, r.Versions.PostgreSQL, r.Durability.PostgreSQL)
+		fmt.Fprintf(w, "\nOrders (Waybill %s, PostgreSQL %s)\n", r.Versions.Waybill, r.Versions.PostgreSQL)
+		for _, s := range r.Orders[0].Sides {
+			fmt.Fprintf(w, "  %s: %s\n", s.Side, r.Durability[s.Side])
 		}
-		fmt.Fprintln(t, "callers\tside\torders/s\tp50 ms\tp99 ms\tCPU µs/order\tclient CPU µs/order\tbacklog s")
+		fmt.Fprintln(t, "callers\tside\torders/s\tp50 ms\tp99 ms\tCPU µs/order\tclient CPU µs/order\tbacklog s\tWaybill strict's rate to it")
 		for _, row := range r.Orders {
-			row.Waybill.line(t, row.Callers, "Waybill")
-			if row.PostgreSQL != nil {
-				row.PostgreSQL.line(t, row.Callers, "PostgreSQL")
-				fmt.Fprintf(t, "\tratio\t× %s\n", spread(*row.Ratio, 1, 2))
+			for _, s := range row.Sides {
+				s.line(t, row.Callers)
 			}
 		}
 		if err := t.Flush(); err != nil {
@@ -139,7 +139,7 @@ func (r *report) table(w io.Writer) error {
 		}
 	}
 	if a := r.Appends; a != nil {
-		fmt.Fprintf(w, "\nAppends\n  shared barrier: %s\n  sync always: %s\n", r.Durability.SharedBarrier, r.Durability.SyncAlways)
+		fmt.Fprintf(w, "\nAppends\n  shared barrier: %s\n  sync always: %s\n", r.Durability["shared barrier"], r.Durability["sync always"])
 		fmt.Fprintf(w, "  alone, one fsync takes %s µs and one syncfs %s µs\n", spread(a.Fsync, 1, 0), spread(a.Syncfs, 1, 0))
 		fmt.Fprintln(t, "waiting\tside\tappends/s\tp50 ms\tp99 ms")
 		for _, row := range a.Rows {
@@ -151,9 +151,9 @@ func (r *report) table(w io.Writer) error {
 	return t.Flush()
 }
 
-func (f *ordersFigures) line(w io.Writer, callers int, side string) {
-	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", callers, side, spread(f.Rate, 1, 0), spread(f.P50, 1e3, 2), spread(f.P99, 1e3, 2),
-		spread(f.CPU, 1, 0), spread(f.Client, 1, 0), spread(f.Backlog, 1, 1))
+func (s *ordersSide) line(w io.Writer, callers int) {
+	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t× %s\n", callers, s.Side, spread(s.Rate, 1, 0), spread(s.P50, 1e3, 2), spread(s.P99, 1e3, 2),
+		spread(s.CPU, 1, 0), spread(s.Client, 1, 0), spread(s.Backlog, 1, 1), spread(s.Ratio, 1, 2))
 }
 
 func appendsLine(w io.Writer, waiting int, side string, f bench.Figures) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -10,10 +9,8 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,7 +23,7 @@ import (
 // connections that are kept open.
 type shop struct {
 	db      *database
-	service *process
+	service *child
 	http    *http.Client
 	url     string
 }
@@ -46,9 +43,10 @@ func startShop(ctx context.Context, dir string, connections int) (*shop, error) 
 	if err := s.stock(ctx, 10*subjects.MaxQuantity); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	if err := s.serve(dir, connections); err != nil {
+	if s.service, err = startChild(filepath.Join(dir, "order-service.log"), "order-service", "-db", db.url, "-conns", strconv.Itoa(connections)); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	s.url = s.service.at + "/orders"
 	return s, nil
 }
 
@@ -67,36 +65,9 @@ func (s *shop) stock(ctx context.Context, quantity int64) error {
 	})
 }
 
-// serve starts this program again as the order service.
-func (s *shop) serve(dir string, connections int) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command(self, "order-service", "-db", s.db.url, "-conns", strconv.Itoa(connections))
-	from, to, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	cmd.Stdout = to
-	s.service, err = startProcess(cmd, filepath.Join(dir, "order-service.log"))
-	to.Close()
-	if err != nil {
-		return err
-	}
-	from.SetReadDeadline(time.Now().Add(30 * time.Second))
-	address, err := bufio.NewReader(from).ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("the order service does not start: %w: %s", err, s.service.said())
-	}
-	s.url = "http://" + strings.TrimSpace(address) + "/orders"
-	return nil
-}
-
 func (s *shop) name() string { return "PostgreSQL" }
 
-func (s *shop) processes() []*process { return []*process{s.db.process, s.service} }
+func (s *shop) processes() []*process { return []*process{s.db.process, s.service.process} }
 
 func (s *shop) place(ctx context.Context, n int) error {
 	o, err := s.send(ctx, bench.Order(n))

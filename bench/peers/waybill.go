@@ -17,13 +17,14 @@ import (
 	"waybill/subjects"
 )
 
-// site is Waybill as an operator runs it: `waybill serve`, strict, in a process of its own. The load comes over NATS.
+// site is Waybill as an operator runs it: `waybill serve` in a process of its own. The load comes over NATS.
 type site struct {
-	process *process
-	client  *client.Client
-	program string
-	data    string
-	url     string // of its NATS
+	process    *process
+	client     *client.Client
+	program    string
+	durability string // strict or fast
+	data       string
+	url        string // of its NATS
 }
 
 // buildWaybill builds the program from the module's source into dir, and returns its path and the commit that it is of.
@@ -46,15 +47,15 @@ func buildWaybill(ctx context.Context, dir string) (program, commit string, err 
 	return program, strings.TrimSpace(string(head)), nil
 }
 
-// startSite starts a strict site with its data in dir, and gives it the workload's catalog and stock.
-func startSite(ctx context.Context, program, dir string) (*site, error) {
-	data := filepath.Join(dir, "waybill-data")
+// startSite starts a site with its data in dir, and gives it the workload's catalog and stock.
+func startSite(ctx context.Context, program, dir, durability string) (*site, error) {
+	data := filepath.Join(dir, "waybill-"+durability)
 	p, err := startProcess(exec.Command(program, "serve", "--data", data, "--nats-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0",
-		"--etcd-addr", "127.0.0.1:0", "--durability", "strict", "--log-level", "error"), filepath.Join(dir, "waybill.log"))
+		"--etcd-addr", "127.0.0.1:0", "--durability", durability, "--log-level", "error"), data+".log")
 	if err != nil {
 		return nil, err
 	}
-	s := &site{process: p, program: program, data: data}
+	s := &site{process: p, program: program, durability: durability, data: data}
 	if err := s.prepare(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -83,13 +84,13 @@ func (s *site) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if reply.Durability() != "strict" {
-		return fmt.Errorf("the site answers with durability %q and not strict", reply.Durability())
+	if reply.Durability() != s.durability {
+		return fmt.Errorf("the site answers with durability %q and not %s", reply.Durability(), s.durability)
 	}
 	return bench.Prepare(ctx, s.client)
 }
 
-func (s *site) name() string          { return "Waybill" }
+func (s *site) name() string          { return "Waybill " + s.durability }
 func (s *site) processes() []*process { return []*process{s.process} }
 
 func (s *site) place(ctx context.Context, n int) error {
