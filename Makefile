@@ -1,7 +1,7 @@
 # What CI runs is `make check`. Everything else is longer, or for people.
 GO ?= go
 
-.PHONY: check fmt vet staticcheck test readme build bench bench-growth bench-start bench-durable bench-peers faults fuzz
+.PHONY: check fmt vet staticcheck test readme build bench bench-growth bench-start bench-durable bench-peers profile faults fuzz
 
 check: fmt vet staticcheck test readme
 
@@ -36,6 +36,10 @@ bench-growth:
 # Durable appends with the shared barrier beside a sync for each message. Under a minute.
 bench-durable:
 	$(GO) test ./bench -run TestAppends -appends -v -timeout 10m
+
+# Where the time and the allocations of an order go, in a node of its own process. Under a minute.
+profile:
+	$(GO) test ./bench -run 'TestProfile$$' -profile 10000 -v -timeout 10m
 
 # Waybill beside what a team would use in its place: calls beside gRPC, Thrift and others, orders beside a Go service with PostgreSQL,
 # which has to be installed, and beside JetStream alone. A module of its own. About ten minutes.

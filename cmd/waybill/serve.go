@@ -51,7 +51,7 @@ func (p *program) serve() *cobra.Command {
 func (p *program) runNode(ctx context.Context, config configs.Config) error {
 	begun := time.Now()
 	log := p.logger(config)
-	n, err := node.Start(ctx, node.Options{Config: config, Version: version, Log: log, TuneMemory: true})
+	n, err := node.Start(ctx, node.Options{Config: config, Version: version, Log: log, TuneRuntime: true})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil // it was interrupted before it stood

@@ -62,7 +62,7 @@ func serve() error {
 	if err != nil {
 		return err
 	}
-	n, err := node.Start(ctx, node.Options{Config: config, Version: "0.0.0", Log: zerolog.New(os.Stderr).With().Timestamp().Logger(), TuneMemory: true})
+	n, err := node.Start(ctx, node.Options{Config: config, Version: "0.0.0", Log: zerolog.New(os.Stderr).With().Timestamp().Logger(), TuneRuntime: true})
 	if err != nil {
 		return err
 	}

@@ -49,8 +49,8 @@ type Options struct {
 	Refuse func(service subjects.Service, method string) error
 	// Channel is how customers are reached; nil is the log.
 	Channel handlers.Channel
-	// TuneMemory has the node set the collector of its process, for a process that runs nothing else.
-	TuneMemory bool
+	// TuneRuntime has the node set the collector and the processors of its process, for a process that runs nothing else.
+	TuneRuntime bool
 }
 
 // Endpoints is where a node listens: the content of DATA/endpoints.json.
@@ -327,8 +327,9 @@ func (n *life) durability(ctx context.Context) error {
 	}
 	made()
 	var err error
-	if n.opts.TuneMemory {
+	if n.opts.TuneRuntime {
 		n.tuneMemory()
+		n.spareProcessors()
 	}
 	n.hashKey, err = hkdf.Key(sha256.New, n.store.master[:], nil, "waybill request hashes "+string(c.Site), 32)
 	return err
