@@ -3,8 +3,8 @@
 // a request: a header stays the block of bytes that it is on the wire, reply subjects are used again, and whoever sends writes to
 // the connection itself, together with what others have to send at the moment.
 //
-// It speaks the NATS client protocol (https://docs.nats.io/reference/reference-protocols/nats-protocol) over a connection that
-// its user dials, such as the one within the process. Links over nats.go have the same form, for servers elsewhere.
+// It speaks the NATS client protocol (https://docs.nats.io/reference/reference-protocols/nats-protocol) over TCP, TLS, WebSocket,
+// a Unix domain socket, or a connection that its user dials, such as the one within the process. Links over nats.go have the same form.
 package lean
 
 import (

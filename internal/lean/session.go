@@ -25,12 +25,14 @@ var errCongested = errors.New("too much waits to be sent to the NATS server")
 
 // session is a Conn's life from one dial to the next break.
 type session struct {
-	c    *Conn
-	conn net.Conn
-	in   *bufio.Reader
-	mux  *mux
-	kick chan struct{} // holds at most one: something waits to be written
-	quit chan struct{} // closed when the session has failed
+	c       *Conn
+	at      address
+	conn    net.Conn
+	secured bool
+	in      *bufio.Reader
+	mux     *mux
+	kick    chan struct{} // holds at most one: something waits to be written
+	quit    chan struct{} // closed when the session has failed
 
 	mu      sync.Mutex
 	out     []byte // waits to be written
@@ -233,11 +235,15 @@ func (s *session) fail(err error) {
 	s.mux.fail(gone)
 }
 
-// read takes what comes, until the connection breaks.
+// read takes what comes, until the connection breaks. Its error is what the server said before, where it said something.
 func (s *session) read() error {
+	var said error
 	for {
 		line, err := s.in.ReadSlice('\n')
 		if err != nil {
+			if said != nil {
+				return said
+			}
 			return err
 		}
 		switch {
@@ -249,9 +255,17 @@ func (s *session) read() error {
 			err = s.answer()
 		case bytes.HasPrefix(line, []byte("PONG")):
 			s.pong()
+		case bytes.HasPrefix(line, []byte("INFO ")):
+			_, err = s.c.heed(s, line)
 		case bytes.HasPrefix(line, []byte("-ERR")):
 			// The server closes the connection itself where the error is one that ends it.
-			s.c.o.Log.Warn().Err(refusal(line)).Str("connection", s.c.o.Name).Msg("the NATS server reports an error")
+			refused := refusal(line)
+			if subject := forbidden(refused); subject != "" {
+				s.mux.refuse(subject, refused)
+			} else if !errors.Is(refused, nats.ErrPermissionViolation) {
+				said = refused
+			}
+			s.c.o.Log.Warn().Err(refused).Str("connection", s.c.o.Name).Msg("the NATS server reports an error")
 		}
 		if err != nil {
 			return err
