@@ -15,8 +15,8 @@ const (
 	maxServers  = 32 // addresses that are kept, those that servers told of included
 )
 
-// errAddress is returned for what is no address of a server.
-var errAddress = errors.New("an address is nats://, tls://, ws:// or wss:// with a host, or unix:// with the path of a socket; several are separated by commas")
+// ErrAddress is returned for what is no address of a server.
+var ErrAddress = errors.New("an address is nats://, tls://, ws:// or wss:// with a host, or unix:// with the path of a socket; several are separated by commas")
 
 // address is where a server listens.
 type address struct {
@@ -42,10 +42,23 @@ func addresses(list string) ([]address, error) {
 			return nil, err
 		}
 		if out = append(out, a); len(out) > maxServers {
-			return nil, fmt.Errorf("more than %d addresses: %w", maxServers, errAddress)
+			return nil, fmt.Errorf("more than %d addresses: %w", maxServers, ErrAddress)
 		}
 	}
 	return out, nil
+}
+
+// Sockets are the paths of the Unix sockets among a list of URLs, and the user that the first of them names, if one does. Error:
+// ErrAddress.
+func Sockets(list string) (paths []string, user *url.Userinfo, err error) {
+	all, err := addresses(list)
+	for _, a := range all {
+		if a.scheme == "unix" {
+			paths = append(paths, a.host)
+			user = all[0].user
+		}
+	}
+	return paths, user, err
 }
 
 func parseAddress(text string) (address, error) {
@@ -54,7 +67,7 @@ func parseAddress(text string) (address, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return address{}, errAddress // without the text, in which a password may stand
+		return address{}, ErrAddress // without the text, in which a password may stand
 	}
 	a := address{scheme: strings.ToLower(u.Scheme), host: u.Host, path: u.Path, user: u.User, name: u.Hostname()}
 	port := defaultPort
@@ -68,15 +81,15 @@ func parseAddress(text string) (address, error) {
 		port = "443"
 	case "unix":
 		if a.host = u.Host + u.Path; a.host == "" {
-			return address{}, errAddress
+			return address{}, ErrAddress
 		}
 		a.path, a.name = "", "localhost"
 		return a, nil
 	default:
-		return address{}, errAddress
+		return address{}, ErrAddress
 	}
 	if a.name == "" || !a.webSocket() && a.path != "" && a.path != "/" {
-		return address{}, errAddress
+		return address{}, ErrAddress
 	}
 	if !a.webSocket() {
 		a.path = ""

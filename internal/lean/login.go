@@ -1,6 +1,7 @@
 package lean
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -22,46 +23,56 @@ type Login struct {
 	User, Password, Token string
 }
 
-// Credentials is the Login of a .creds file, which holds a JWT and its nkey. The file is read at each connection. Error: it can't
-// be read, or holds neither.
+// Credentials is the Login of a file: an nkey seed, or a .creds file with a JWT and its seed. What it holds is read at each
+// connection. Errors: the file's; nkeys' for what holds no seed of a user.
 func Credentials(path string) (Login, error) {
-	read := func(part func([]byte) error) error {
-		content, err := os.ReadFile(path)
+	l := Login{Sign: func(nonce []byte) (signature []byte, err error) {
+		err = open(path, func(content []byte) error {
+			key, err := nkeys.ParseDecoratedUserNKey(content)
+			if err != nil {
+				return err
+			}
+			defer key.Wipe()
+			signature, err = key.Sign(nonce)
+			return err
+		})
+		return signature, err
+	}}
+	err := open(path, func(content []byte) error {
+		key, err := nkeys.ParseDecoratedUserNKey(content)
 		if err != nil {
 			return err
 		}
-		defer clear(content)
-		return part(content)
-	}
-	l := Login{
-		JWT: func() (jwt string, err error) {
-			err = read(func(content []byte) error {
-				jwt, err = nkeys.ParseDecoratedJWT(content)
-				return err
-			})
-			return jwt, err
-		},
-		Sign: func(nonce []byte) (signature []byte, err error) {
-			err = read(func(content []byte) error {
-				key, err := nkeys.ParseDecoratedNKey(content)
-				if err != nil {
-					return err
-				}
-				defer key.Wipe()
-				signature, err = key.Sign(nonce)
-				return err
-			})
-			return signature, err
-		},
-	}
-	_, err := l.JWT()
-	if err == nil {
-		_, err = l.Sign(nil)
-	}
+		defer key.Wipe()
+		if bytes.Contains(content, []byte("BEGIN NATS USER JWT")) {
+			l.JWT = func() (string, error) { return readJWT(path) }
+			return nil
+		}
+		l.Key, err = key.PublicKey()
+		return err
+	})
 	if err != nil {
 		return Login{}, err
 	}
 	return l, nil
+}
+
+func readJWT(path string) (jwt string, err error) {
+	err = open(path, func(content []byte) error {
+		jwt, err = nkeys.ParseDecoratedJWT(content)
+		return err
+	})
+	return jwt, err
+}
+
+// open lends a file's content, and wipes it.
+func open(path string, use func(content []byte) error) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	defer clear(content)
+	return use(content)
 }
 
 // hello is what a client says of itself.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 )
@@ -12,6 +13,8 @@ import (
 // NATS is a Bus over a connection of nats.go.
 type NATS struct {
 	nc *nats.Conn
+
+	draining atomic.Bool
 
 	mu  sync.Mutex
 	mux *mux // since the first request
@@ -37,6 +40,29 @@ func (o *NATS) Failed(err error) {
 		m.refuse(subject, err)
 	}
 }
+
+// Drain ends the connection when the requests that wait have their replies, or with ctx; none is taken any more. Error: ctx's,
+// where it ended first.
+func (o *NATS) Drain(ctx context.Context) error {
+	defer o.nc.Close()
+	o.draining.Store(true)
+	m := o.asked()
+	if m == nil {
+		return nil
+	}
+	select {
+	case <-m.drained():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends the connection; requests that wait fail.
+func (o *NATS) Close() { o.nc.Close() }
+
+// Server is the URL that the connection stands to, without what authorizes; empty while it is broken.
+func (o *NATS) Server() string { return o.nc.ConnectedUrlRedacted() }
 
 // asked is the mux; nil where nothing was requested.
 func (o *NATS) asked() *mux {
@@ -71,6 +97,14 @@ func (o *NATS) replies() (*mux, error) {
 func (o *NATS) Start(subject string, h Header, data []byte) (*Pending, error) {
 	if !validSubject(subject) {
 		return nil, nats.ErrBadSubject
+	}
+	switch {
+	case o.draining.Load():
+		return nil, nats.ErrConnectionDraining
+	case o.nc.IsClosed():
+		return nil, nats.ErrConnectionClosed
+	case !o.nc.IsConnected():
+		return nil, nats.ErrDisconnected // nats.go would keep it until it is back
 	}
 	m, err := o.replies()
 	if err != nil {

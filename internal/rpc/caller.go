@@ -75,18 +75,26 @@ func WithReply(r *Reply) CallOption { return func(o *callOptions) { o.reply = r 
 // Errors: the service's refusal is a *fault.Error with its code, message and field; a *NoAnswer where none came; an
 // invalid_argument for a request that is too large or can't be encoded, which is not sent.
 func Call[Req, Res any](ctx context.Context, c *Caller, e subjects.Endpoint[Req, Res], req *Req, options ...CallOption) (*Res, error) {
+	return CallUntil(ctx, c, time.Time{}, e, req, options...)
+}
+
+// CallUntil is Call that waits until a time, or until ctx ends before; the zero time makes it Call. It needs no context of its own
+// for that.
+func CallUntil[Req, Res any](ctx context.Context, c *Caller, until time.Time, e subjects.Endpoint[Req, Res], req *Req, options ...CallOption) (*Res, error) {
 	out := takeOutgoing()
 	defer out.release()
 	if err := encodeTo(&out.body, req); err != nil {
 		return nil, fault.Wrap(err, fault.InvalidArgument, "the request to %s.%s can't be written as JSON", e.Service, e.Method)
 	}
-	o := callOptions{out: out}
-	for _, option := range options {
-		option(&o)
+	if len(options) > 0 {
+		out.o.out = out
+		for _, option := range options {
+			option(&out.o)
+		}
 	}
-	reply, err := c.exchange(ctx, out, e.Subject(c.site), out.body.Bytes())
-	if reply.Header != nil && o.reply != nil {
-		*o.reply = reply
+	reply, err := c.exchange(ctx, out, until, e.Subject(c.site), out.body.Bytes())
+	if reply.Header != nil && out.o.reply != nil {
+		*out.o.reply = reply
 	}
 	if err != nil {
 		return nil, err
@@ -101,6 +109,11 @@ func Call[Req, Res any](ctx context.Context, c *Caller, e subjects.Endpoint[Req,
 // CallRaw is Call for a subject and a payload as they are. header may be nil, and is not changed. A refusal is an error
 // beside the reply that carried it.
 func CallRaw(ctx context.Context, c *Caller, subject string, payload []byte, header nats.Header) (*Reply, error) {
+	return CallRawUntil(ctx, c, time.Time{}, subject, payload, header)
+}
+
+// CallRawUntil is to CallRaw what CallUntil is to Call.
+func CallRawUntil(ctx context.Context, c *Caller, until time.Time, subject string, payload []byte, header nats.Header) (*Reply, error) {
 	out := takeOutgoing()
 	defer out.release()
 	for name, values := range header {
@@ -108,28 +121,25 @@ func CallRaw(ctx context.Context, c *Caller, subject string, payload []byte, hea
 			out.set(name, value)
 		}
 	}
-	reply, err := c.exchange(ctx, out, subject, payload)
+	reply, err := c.exchange(ctx, out, until, subject, payload)
 	if reply.Header == nil {
 		return nil, err
 	}
 	return &reply, err
 }
 
-// exchange completes the headers, sends the request and waits. The reply has a header, also when it is a refusal.
-func (c *Caller) exchange(ctx context.Context, out *outgoing, subject string, payload []byte) (Reply, error) {
-	left := DefaultTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		left = time.Until(deadline)
-	} else {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, left)
-		defer cancel()
+// exchange completes the headers, sends the request and waits, until a time where that is given. The reply has a header, also when
+// it is a refusal.
+func (c *Caller) exchange(ctx context.Context, out *outgoing, until time.Time, subject string, payload []byte) (Reply, error) {
+	left, timed := DefaultTimeout, true
+	if !until.IsZero() {
+		left = time.Until(until)
+	} else if deadline, ok := ctx.Deadline(); ok {
+		left, timed = time.Until(deadline), false
 	}
 	switch most := c.link.MaxPayload(); {
 	case ctx.Err() != nil || left < time.Millisecond:
 		return Reply{}, notSent(ctx.Err(), fault.DeadlineExceeded, "no time was left to ask %s; nothing was sent", subject)
-	case !c.link.Connected():
-		return Reply{}, notSent(nats.ErrDisconnected, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
 	case int64(len(payload)+out.header.Len()+requestHeaderRoom) > most:
 		return Reply{}, fault.New(fault.InvalidArgument, "the request of %d bytes is over the limit of %d", len(payload), most-requestHeaderRoom)
 	}
@@ -138,13 +148,23 @@ func (c *Caller) exchange(ctx context.Context, out *outgoing, subject string, pa
 	switch {
 	case errors.Is(err, nats.ErrBadSubject):
 		return Reply{}, noAnswer(ctx, subject, err)
+	case lean.Unauthorized(err):
+		return Reply{}, fault.Wrap(err, fault.Unauthenticated, "the NATS server does not accept these credentials any more; nothing was sent to %s", subject)
 	case errors.Is(err, nats.ErrMaxPayload):
 		return Reply{}, fault.Wrap(err, fault.InvalidArgument, "the request of %d bytes is over the server's limit", len(payload))
 	case err != nil:
 		return Reply{}, notSent(err, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
 	}
-	msg, err := pending.Wait(ctx)
-	if err != nil {
+	var msg lean.Msg
+	if timed {
+		msg, err = pending.WaitFor(ctx, left)
+	} else {
+		msg, err = pending.Wait(ctx)
+	}
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return Reply{}, fault.Wrap(err, fault.PermissionDenied, "this user may not do that here: connect with credentials that may")
+	case err != nil:
 		return Reply{}, noAnswer(ctx, subject, err)
 	}
 	reply := Reply{msg.Data, msg.Header}
@@ -182,6 +202,7 @@ type outgoing struct {
 	header lean.Builder
 	own    []string // names of the headers that the caller set itself
 	body   bytes.Buffer
+	o      callOptions
 }
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
@@ -195,6 +216,7 @@ func (o *outgoing) release() {
 	o.header.Reset()
 	o.own = o.own[:0]
 	o.body.Reset()
+	o.o = callOptions{}
 	outgoings.Put(o)
 }
 
