@@ -163,7 +163,11 @@ func look(c *client.Client) (state, error) {
 	s := state{orders: make(map[id.Order]subjects.OrderStatus)}
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	j, err := journal.Open(c.Conn(), journal.Options{Site: c.Site(), Domain: string(c.Site())})
+	nc, err := c.Conn(ctx)
+	if err != nil {
+		return s, err
+	}
+	j, err := journal.Open(nc, journal.Options{Site: c.Site(), Domain: string(c.Site())})
 	if err != nil {
 		return s, err
 	}
