@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -25,10 +26,13 @@ import (
 	"waybill/subjects"
 )
 
-// Every test runs over both transports.
+// Every test runs over both transports, and the examples once.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if testTransport = NATS; code == 0 {
+	for _, f := range atEnd {
+		f()
+	}
+	if testTransport = NATS; code == 0 && flag.Set("test.skip", "^Example") == nil {
 		code = m.Run()
 	}
 	if err := goleak.Find(); code == 0 && err != nil {
@@ -38,7 +42,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var testTransport = Lean
+var (
+	testTransport = Lean
+	atEnd         []func()
+)
+
+// AtEnd has f called after the examples.
+func AtEnd(f func()) { atEnd = append(atEnd, f) }
 
 // testSite is a NATS server with what a site's clients see of it: streams, and services that a test puts behind endpoints.
 type testSite struct {

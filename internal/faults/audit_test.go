@@ -183,7 +183,7 @@ func look(c *client.Client) (state, error) {
 			return fn(r)
 		})
 	}
-	source.Messages = journal.OpenStream(c.Conn(), subjects.StreamJournal, string(c.Site())).Range
+	source.Messages = journal.OpenStream(nc, subjects.StreamJournal, string(c.Site())).Range
 	source.Ledger = func(ctx context.Context, cursor string) ([]subjects.LedgerEntry, string, error) {
 		page, err := c.Payments.Ledger(ctx, subjects.Page{Limit: subjects.MaxLimit, Cursor: cursor})
 		if err != nil {
