@@ -132,7 +132,12 @@ func (s *testSite) cut() {
 // serve puts h behind an endpoint.
 func serve[Req, Res any](s *testSite, e subjects.Endpoint[Req, Res], h func(context.Context, *Req) (*Res, error)) {
 	s.t.Helper()
-	srv, err := rpc.NewServer(lean.Over(s.nc), e.Service, rpc.Options{Site: subjects.DefaultSite, Instance: "test", Version: "1.0.0", Log: zerolog.Nop()})
+	serveOn(s, lean.Over(s.nc), subjects.DefaultSite, e, h)
+}
+
+func serveOn[Req, Res any](s *testSite, bus lean.Bus, site subjects.Site, e subjects.Endpoint[Req, Res], h func(context.Context, *Req) (*Res, error)) {
+	s.t.Helper()
+	srv, err := rpc.NewServer(bus, e.Service, rpc.Options{Site: site, Instance: "test", Version: "1.0.0", Log: zerolog.Nop()})
 	if err != nil {
 		s.t.Fatal(err)
 	}

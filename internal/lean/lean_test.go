@@ -136,8 +136,8 @@ func TestBus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m := <-answers; string(m.Data) != "asked" || m.Subject != name+".answers.1" || Parsed(m.Header).Get("On") != name+".echo.x" {
-				t.Errorf("%q %q %v", m.Subject, m.Data, m.Header)
+			if m := <-answers; string(m.Data) != "asked" || m.Subject != name+".answers.1" || Parsed(m.Headers()).Get("On") != name+".echo.x" {
+				t.Errorf("%q %q %v", m.Subject, m.Data, m.Headers())
 			}
 			if err := stop(); err != nil {
 				t.Error(err)
@@ -466,7 +466,7 @@ func TestHeader(t *testing.T) {
 		}
 	}
 	for block, want := range map[string]string{"NATS/1.0 404 No Messages\r\n\r\n": "No Messages", "NATS/1.0 503\r\n\r\n": "", "NATS/1.0\r\nx: y\r\n\r\n": "", "": ""} {
-		if got := (Msg{Header: Header(block)}).Description(); got != want {
+		if got := (Msg{header: Header(block)}).Description(); got != want {
 			t.Errorf("%q has the description %q, want %q", block, got, want)
 		}
 	}

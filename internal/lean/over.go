@@ -80,11 +80,7 @@ func (o *NATS) replies() (*mux, error) {
 	}
 	m := newMux(o.nc.NewInbox() + ".")
 	sub, err := o.nc.Subscribe(m.prefix+"*", func(reply *nats.Msg) {
-		msg := Msg{Data: reply.Data}
-		if reply.Header != nil {
-			msg.Header = reply.Header
-		}
-		m.deliver([]byte(reply.Subject), msg)
+		m.deliver([]byte(reply.Subject), Msg{Data: reply.Data, parsed: reply.Header})
 	})
 	if err != nil {
 		return nil, err
@@ -139,14 +135,7 @@ func (o *NATS) Subscribe(subject, queue string, handle func(Msg)) (stop func() e
 	if !validSubject(subject) || queue != "" && !validSubject(queue) {
 		return nil, nats.ErrBadSubject
 	}
-	hear := func(m *nats.Msg) {
-		msg := Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data}
-		if m.Header != nil {
-			msg.Header = m.Header
-		}
-		handle(msg)
-	}
-	sub, err := o.nc.QueueSubscribe(subject, queue, hear)
+	sub, err := o.nc.QueueSubscribe(subject, queue, func(m *nats.Msg) { handle(Received(m)) })
 	if err != nil {
 		return nil, err
 	}

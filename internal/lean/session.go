@@ -31,8 +31,9 @@ type session struct {
 	secured bool
 	in      *bufio.Reader
 	mux     *mux
-	kick    chan struct{} // holds at most one: something waits to be written
-	quit    chan struct{} // closed when the session has failed
+	kick    chan struct{}     // holds at most one: something waits to be written
+	quit    chan struct{}     // closed when the session has failed
+	replies map[string]string // of the reader alone
 
 	mu      sync.Mutex
 	out     []byte // waits to be written
@@ -275,6 +276,21 @@ func (s *session) read() error {
 
 var errProtocol = errors.New("the server sent what is not the NATS protocol")
 
+// maxReplies bounds the reply subjects that are kept. Callers use them again.
+const maxReplies = 4096
+
+// reply is a reply subject as a string, of which each is made once.
+func (s *session) reply(subject []byte) string {
+	known, ok := s.replies[string(subject)]
+	if !ok {
+		if known = string(subject); s.replies == nil || len(s.replies) >= maxReplies {
+			s.replies = make(map[string]string)
+		}
+		s.replies[known] = known
+	}
+	return known
+}
+
 // message reads a message: subject, subscription, reply (optional), length of the header (with one), length of all.
 func (s *session) message(line []byte, withHeader bool) error {
 	var f [5][]byte
@@ -313,7 +329,7 @@ func (s *session) message(line []byte, withHeader bool) error {
 	name := append(subject[:0], f[0]...)
 	msg := Msg{}
 	if n == fixed+1 {
-		msg.Reply = string(f[2])
+		msg.Reply = s.reply(f[2])
 	}
 	body := make([]byte, size)
 	if _, err := io.ReadFull(s.in, body); err != nil {
@@ -324,7 +340,7 @@ func (s *session) message(line []byte, withHeader bool) error {
 	}
 	msg.Data = body[head:]
 	if head > 0 {
-		msg.Header = Header(body[:head])
+		msg.header = Header(body[:head])
 	}
 	if id == repliesID {
 		s.mux.deliver(name, msg)

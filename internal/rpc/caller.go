@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,12 +22,36 @@ import (
 
 // Caller is the calling side on one connection, for one site. It is safe for concurrent use and has nothing to close.
 type Caller struct {
-	link lean.Link
-	site subjects.Site
+	link  lean.Link
+	site  subjects.Site
+	known atomic.Pointer[map[name]string] // the subjects of the endpoints that were called
+}
+
+// name is an endpoint's.
+type name struct {
+	service  subjects.Service
+	method   string
+	internal bool
+}
+
+// subjectOf is the endpoint's subject, which is made once.
+func subjectOf[Req, Res any](c *Caller, e *subjects.Endpoint[Req, Res]) string {
+	n, known := name{e.Service, e.Method, e.Internal}, c.known.Load()
+	if known != nil {
+		if subject, ok := (*known)[n]; ok {
+			return subject
+		}
+	}
+	grown := map[name]string{n: e.Subject(c.site)}
+	if known != nil {
+		maps.Copy(grown, *known)
+	}
+	c.known.CompareAndSwap(known, &grown) // who loses makes it again
+	return grown[n]
 }
 
 // NewCaller makes a Caller; the connection remains its maker's.
-func NewCaller(link lean.Link, site subjects.Site) *Caller { return &Caller{link, site} }
+func NewCaller(link lean.Link, site subjects.Site) *Caller { return &Caller{link: link, site: site} }
 
 // Site is the site that is called.
 func (c *Caller) Site() subjects.Site { return c.site }
@@ -92,9 +118,9 @@ func CallUntil[Req, Res any](ctx context.Context, c *Caller, until time.Time, e 
 			option(&out.o)
 		}
 	}
-	reply, err := c.exchange(ctx, out, until, e.Subject(c.site), out.body.Bytes())
-	if reply.Header != nil && out.o.reply != nil {
-		*out.o.reply = reply
+	reply, err := c.exchange(ctx, out, until, subjectOf(c, &e), out.body.Bytes())
+	if reply != nil && out.o.reply != nil {
+		*out.o.reply = Reply{reply.Data, reply.Headers()}
 	}
 	if err != nil {
 		return nil, err
@@ -122,15 +148,15 @@ func CallRawUntil(ctx context.Context, c *Caller, until time.Time, subject strin
 		}
 	}
 	reply, err := c.exchange(ctx, out, until, subject, payload)
-	if reply.Header == nil {
+	if reply == nil {
 		return nil, err
 	}
-	return &reply, err
+	return &Reply{reply.Data, reply.Headers()}, err
 }
 
-// exchange completes the headers, sends the request and waits, until a time where that is given. The reply has a header, also when
-// it is a refusal.
-func (c *Caller) exchange(ctx context.Context, out *outgoing, until time.Time, subject string, payload []byte) (Reply, error) {
+// exchange completes the headers, sends the request and waits, until a time where that is given. The reply, which is
+// good until out is released, is there also when it is a refusal, and nil where none came.
+func (c *Caller) exchange(ctx context.Context, out *outgoing, until time.Time, subject string, payload []byte) (*lean.Msg, error) {
 	left, timed := DefaultTimeout, true
 	if !until.IsZero() {
 		left = time.Until(until)
@@ -139,54 +165,49 @@ func (c *Caller) exchange(ctx context.Context, out *outgoing, until time.Time, s
 	}
 	switch most := c.link.MaxPayload(); {
 	case ctx.Err() != nil || left < time.Millisecond:
-		return Reply{}, notSent(ctx.Err(), fault.DeadlineExceeded, "no time was left to ask %s; nothing was sent", subject)
+		return nil, notSent(ctx.Err(), fault.DeadlineExceeded, "no time was left to ask %s; nothing was sent", subject)
 	case int64(len(payload)+out.header.Len()+requestHeaderRoom) > most:
-		return Reply{}, fault.New(fault.InvalidArgument, "the request of %d bytes is over the limit of %d", len(payload), most-requestHeaderRoom)
+		return nil, fault.New(fault.InvalidArgument, "the request of %d bytes is over the limit of %d", len(payload), most-requestHeaderRoom)
 	}
 	out.complete(scope.From(ctx), min(left, maxTimeout))
 	pending, err := c.link.Start(subject, out.header.Header(), payload)
 	switch {
 	case errors.Is(err, nats.ErrBadSubject):
-		return Reply{}, noAnswer(ctx, subject, err)
+		return nil, noAnswer(ctx, subject, err)
 	case lean.Unauthorized(err):
-		return Reply{}, fault.Wrap(err, fault.Unauthenticated, "the NATS server does not accept these credentials any more; nothing was sent to %s", subject)
+		return nil, fault.Wrap(err, fault.Unauthenticated, "the NATS server does not accept these credentials any more; nothing was sent to %s", subject)
 	case errors.Is(err, nats.ErrMaxPayload):
-		return Reply{}, fault.Wrap(err, fault.InvalidArgument, "the request of %d bytes is over the server's limit", len(payload))
+		return nil, fault.Wrap(err, fault.InvalidArgument, "the request of %d bytes is over the server's limit", len(payload))
 	case err != nil:
-		return Reply{}, notSent(err, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
+		return nil, notSent(err, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
 	}
-	var msg lean.Msg
 	if timed {
-		msg, err = pending.WaitFor(ctx, left)
+		out.reply, err = pending.WaitFor(ctx, left)
 	} else {
-		msg, err = pending.Wait(ctx)
+		out.reply, err = pending.Wait(ctx)
 	}
 	switch {
 	case errors.Is(err, nats.ErrPermissionViolation):
-		return Reply{}, fault.Wrap(err, fault.PermissionDenied, "this user may not do that here: connect with credentials that may")
+		return nil, fault.Wrap(err, fault.PermissionDenied, "this user may not do that here: connect with credentials that may")
 	case err != nil:
-		return Reply{}, noAnswer(ctx, subject, err)
+		return nil, noAnswer(ctx, subject, err)
 	}
-	reply := Reply{msg.Data, msg.Header}
-	if reply.Header == nil {
-		reply.Header = lean.Header(nil)
-	}
-	if n := reply.Sequence(); n > 0 {
+	if n, _ := strconv.ParseUint(out.reply.Get(subjects.HeaderSequence), 10, 64); n > 0 {
 		scope.Note(ctx, n)
 	}
-	return reply, refusalOf(reply)
+	return &out.reply, refusalOf(&out.reply)
 }
 
 // requestHeaderRoom is what the connection's limit keeps for the headers that a call adds itself.
 const requestHeaderRoom = 512
 
 // refusalOf reads a failure's headers and body; nil for a success. A code that this program does not know is internal.
-func refusalOf(msg Reply) error {
-	code := msg.Header.Get(subjects.HeaderErrorCode)
+func refusalOf(msg *lean.Msg) error {
+	code := msg.Get(subjects.HeaderErrorCode)
 	if code == "" {
 		return nil
 	}
-	f := &fault.Error{Code: fault.Code(code), Message: msg.Header.Get(subjects.HeaderError)}
+	f := &fault.Error{Code: fault.Code(code), Message: msg.Get(subjects.HeaderError)}
 	var w wireError
 	if decodeReply(msg.Data, &w) == nil && w.Error.Message != "" { // the body says more than the header, where it can be read
 		f.Message, f.Field = w.Error.Message, w.Error.Field
@@ -203,6 +224,7 @@ type outgoing struct {
 	own    []string // names of the headers that the caller set itself
 	body   bytes.Buffer
 	o      callOptions
+	reply  lean.Msg
 }
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
@@ -216,7 +238,7 @@ func (o *outgoing) release() {
 	o.header.Reset()
 	o.own = o.own[:0]
 	o.body.Reset()
-	o.o = callOptions{}
+	o.o, o.reply = callOptions{}, lean.Msg{}
 	outgoings.Put(o)
 }
 
@@ -227,7 +249,9 @@ func (o *outgoing) set(name, value string) {
 
 // complete sets the headers that the caller did not set itself.
 func (o *outgoing) complete(s *scope.Scope, left time.Duration) {
-	o.add(subjects.HeaderTimeout, strconv.FormatInt(max(1, left.Milliseconds()), 10))
+	if !slices.Contains(o.own, subjects.HeaderTimeout) {
+		o.header.SetInt(subjects.HeaderTimeout, max(1, left.Milliseconds()))
+	}
 	if s == nil {
 		return
 	}
