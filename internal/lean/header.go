@@ -104,12 +104,18 @@ func (b *Builder) Header() Header {
 
 // parse is the block as nats.go has it.
 func (h Header) parse() nats.Header {
-	_, lines, ok := strings.Cut(string(h), crlf)
-	if !ok {
+	if len(h) == 0 {
 		return nil
 	}
-	most := strings.Count(lines, crlf)
-	out, values := make(nats.Header, most), make([]string, 0, most)
+	out := make(nats.Header)
+	h.parseInto(out, nil)
+	return out
+}
+
+// parseInto adds the headers to out. Their values are appended to one list, of which each name has its part.
+func (h Header) parseInto(out nats.Header, values []string) []string {
+	_, lines, _ := strings.Cut(string(h), crlf)
+	values = slices.Grow(values, strings.Count(lines, crlf))
 	for line := range strings.SplitSeq(lines, crlf) {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
@@ -120,10 +126,10 @@ func (h Header) parse() nats.Header {
 			out[name] = append(before, value)
 			continue
 		}
-		values = append(values, value) // one list for all, of which each name has its part
+		values = append(values, value)
 		out[name] = values[len(values)-1 : len(values) : len(values)]
 	}
-	return out
+	return values
 }
 
 // Parsed is h as nats.go has headers, for who changes them. It may be h itself.

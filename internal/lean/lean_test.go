@@ -449,6 +449,11 @@ func TestHeader(t *testing.T) {
 	b.Set("ab", "  2")
 	b.Set("b", "x\r\ny")
 	h := b.Header()
+	var number Builder
+	number.SetInt("n", -1<<63)
+	if h := number.Header(); h.Get("n") != "-9223372036854775808" {
+		t.Errorf("%q", h)
+	}
 	if string(h) != "NATS/1.0\r\na: 1\r\nab:   2\r\nb: x  y\r\n\r\n" {
 		t.Errorf("%q", h)
 	}
@@ -469,6 +474,37 @@ func TestHeader(t *testing.T) {
 		if got := (Msg{header: Header(block)}).Description(); got != want {
 			t.Errorf("%q has the description %q, want %q", block, got, want)
 		}
+	}
+}
+
+// A slot that was given up serves again at once, and the late reply to it goes to nobody.
+func TestLateReply(t *testing.T) {
+	m := newMux("in.")
+	reply := func(subject, text string) {
+		slot, turn, ok := slotOf(subject, len(m.prefix))
+		m.deliver(slot, turn, ok, Msg{Data: []byte(text)})
+	}
+	var old []string
+	for range 100 {
+		p, subject, err := m.begin("asked")
+		if err != nil {
+			t.Fatal(err)
+		}
+		old = append(old, subject)
+		if _, err := p.WaitFor(t.Context(), time.Microsecond); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+	}
+	p, subject, err := m.begin("asked")
+	if err != nil || len(m.slots) != 1 {
+		t.Fatalf("%d slots, %v", len(m.slots), err)
+	}
+	for _, late := range append(old, "in.", "in.x", "in.0t", "in.0t1000000000", "in.7", "") {
+		reply(late, "late")
+	}
+	reply(subject, "mine")
+	if got, err := p.WaitFor(t.Context(), time.Minute); err != nil || string(got.Data) != "mine" {
+		t.Errorf("%q, %v", got.Data, err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package lean
 
 import (
-	"bytes"
 	"context"
 	"strconv"
 	"sync"
@@ -77,11 +76,11 @@ func (m *mux) over(p *Pending) {
 // renew gives p another subject: a reply to the one that it had may still come. The caller holds mu.
 func (m *mux) renew(p *Pending) {
 	p.turn = (p.turn + 1) % maxTurns
-	p.subject = m.prefix + strconv.Itoa(p.slot) + turnMark + strconv.Itoa(p.turn)
+	p.subject = m.prefix + strconv.Itoa(p.slot) + string(turnMark) + strconv.Itoa(p.turn)
 }
 
 const (
-	turnMark = "t"
+	turnMark = 't'
 	maxTurns = 1_000_000_000 // number reads nine digits
 )
 
@@ -97,14 +96,22 @@ func (m *mux) cancel(p *Pending) {
 	m.free = append(m.free, p)
 }
 
-// deliver hands a message on to the request that its subject belongs to. A reply that nobody waits for is dropped.
-func (m *mux) deliver(subject []byte, msg Msg) {
-	first, second, again := bytes.Cut(subject[min(len(m.prefix), len(subject)):], []byte(turnMark))
-	slot, ok := number(first)
-	turn := 0
-	if again && ok {
-		turn, ok = number(second)
+// slotOf reads the slot and its turn in a reply subject behind a prefix of so many bytes.
+func slotOf[S string | []byte](subject S, prefix int) (slot, turn int, ok bool) {
+	rest := subject[min(prefix, len(subject)):]
+	for i := range len(rest) {
+		if rest[i] == turnMark {
+			slot, ok = number(rest[:i])
+			turn, again := number(rest[i+1:])
+			return slot, turn, ok && again
+		}
 	}
+	slot, ok = number(rest)
+	return slot, 0, ok
+}
+
+// deliver hands a message on to the request that its subject belongs to. A reply that nobody waits for is dropped.
+func (m *mux) deliver(slot, turn int, ok bool, msg Msg) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !ok || slot >= len(m.slots) {
@@ -225,11 +232,12 @@ func (p *Pending) end(r result) (Msg, error) {
 }
 
 // number reads a decimal number of at most nine digits.
-func number(b []byte) (n int, ok bool) {
+func number[S string | []byte](b S) (n int, ok bool) {
 	if len(b) == 0 || len(b) > 9 {
 		return 0, false
 	}
-	for _, c := range b {
+	for i := range len(b) {
+		c := b[i]
 		if c < '0' || c > '9' {
 			return 0, false
 		}

@@ -80,7 +80,8 @@ func (o *NATS) replies() (*mux, error) {
 	}
 	m := newMux(o.nc.NewInbox() + ".")
 	sub, err := o.nc.Subscribe(m.prefix+"*", func(reply *nats.Msg) {
-		m.deliver([]byte(reply.Subject), Msg{Data: reply.Data, parsed: reply.Header})
+		slot, turn, ok := slotOf(reply.Subject, len(m.prefix))
+		m.deliver(slot, turn, ok, Msg{Data: reply.Data, parsed: reply.Header})
 	})
 	if err != nil {
 		return nil, err
@@ -110,7 +111,7 @@ func (o *NATS) Start(subject string, h Header, data []byte) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := o.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: reply, Header: h.parse(), Data: data}); err != nil {
+	if err := o.publish(subject, reply, h, data); err != nil {
 		m.cancel(p)
 		return nil, err
 	}
@@ -121,7 +122,28 @@ func (o *NATS) Publish(subject string, h Header, data []byte) error {
 	if !validSubject(subject) {
 		return nats.ErrBadSubject
 	}
-	return o.nc.PublishMsg(&nats.Msg{Subject: subject, Header: h.parse(), Data: data})
+	return o.publish(subject, "", h, data)
+}
+
+// sent is a message on its way to nats.go, which keeps nothing of it.
+type sent struct {
+	m      nats.Msg
+	values []string
+}
+
+var sents = sync.Pool{New: func() any { return &sent{m: nats.Msg{Header: make(nats.Header)}} }}
+
+func (o *NATS) publish(subject, reply string, h Header, data []byte) error {
+	s := sents.Get().(*sent)
+	defer func() {
+		clear(s.m.Header)
+		clear(s.values)
+		s.m = nats.Msg{Header: s.m.Header}
+		sents.Put(s)
+	}()
+	s.m.Subject, s.m.Reply, s.m.Data = subject, reply, data
+	s.values = h.parseInto(s.m.Header, s.values[:0])
+	return o.nc.PublishMsg(&s.m)
 }
 
 func (o *NATS) Ask(subject, reply string, data []byte) error {

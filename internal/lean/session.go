@@ -343,7 +343,8 @@ func (s *session) message(line []byte, withHeader bool) error {
 		msg.header = Header(body[:head])
 	}
 	if id == repliesID {
-		s.mux.deliver(name, msg)
+		slot, turn, ok := slotOf(name, len(s.mux.prefix))
+		s.mux.deliver(slot, turn, ok, msg)
 		return nil
 	}
 	if sub := s.subscription(id); sub != nil {

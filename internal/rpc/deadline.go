@@ -67,9 +67,13 @@ func (c *boundedContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
+// looked is the context with its timer where there is one, or where it has ended; nil else.
 func (c *boundedContext) looked() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.over {
+		return c.timed()
+	}
 	return c.inner
 }
 
@@ -77,6 +81,11 @@ func (c *boundedContext) looked() context.Context {
 func (c *boundedContext) waited() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.timed()
+}
+
+// timed makes the context with its timer, once. The caller holds mu.
+func (c *boundedContext) timed() context.Context {
 	if c.inner == nil {
 		c.inner, c.cancel = context.WithDeadline(c.Context, c.until)
 		if c.over {
