@@ -185,7 +185,7 @@ func TestClosedClientEndsItsCalls(t *testing.T) {
 	c.Close()
 	select {
 	case err := <-done:
-		if !IsNoAnswer(err) {
+		if !IsNoAnswer(err) || CodeOf(err) != subjects.DeadlineExceeded {
 			t.Errorf("got %v", err)
 		}
 	case <-time.After(10 * time.Second):

@@ -6,6 +6,7 @@ import (
 	crand "crypto/rand"
 	"crypto/tls"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -206,7 +207,7 @@ func (c *Conn) try(ctx context.Context, a address, most time.Duration) (*session
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	s := &session{
 		c: c, at: a, conn: conn, in: bufio.NewReaderSize(conn, readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
-		mux: newMux(c.o.Inbox + "." + crand.Text() + "."),
+		seed: maphash.MakeSeed(), mux: newMux(c.o.Inbox + "." + crand.Text() + "."),
 	}
 	if err = c.greet(ctx, s); err == nil {
 		err = c.join(s)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"net"
 	"strings"
@@ -396,7 +397,7 @@ func FuzzSession(f *testing.F) {
 			_, _, _ = m.Get("x"), m.Status(), m.Description()
 		}
 		s := &session{c: c, conn: silent{}, in: bufio.NewReaderSize(bytes.NewReader(says), readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
-			mux: newMux("_INBOX.x."), subs: map[int]*subscription{2: {c: c, id: 2, subject: "a.b", handle: handle}}}
+			seed: maphash.MakeSeed(), mux: newMux("_INBOX.x."), subs: map[int]*subscription{2: {c: c, id: 2, subject: "a.b", handle: handle}}}
 		p, _, err := s.mux.begin("a")
 		if err != nil {
 			t.Fatal(err)

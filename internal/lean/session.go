@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"hash/maphash"
 	"io"
 	"net"
 	"strconv"
@@ -18,6 +19,7 @@ const (
 	keptBuffer  = 256 << 10 // write buffers up to this size are used again
 	maxBuffered = 16 << 20  // bytes that may wait to be written
 	maxMessage  = 64 << 20
+	keptReply   = 128 // bytes of a reply subject that is kept
 )
 
 // errCongested is returned while too much waits to be written: the server does not read.
@@ -31,9 +33,10 @@ type session struct {
 	secured bool
 	in      *bufio.Reader
 	mux     *mux
-	kick    chan struct{}     // holds at most one: something waits to be written
-	quit    chan struct{}     // closed when the session has failed
-	replies map[string]string // of the reader alone
+	kick    chan struct{} // holds at most one: something waits to be written
+	quit    chan struct{} // closed when the session has failed
+	seed    maphash.Seed
+	replies [512]string // of the reader alone
 
 	mu      sync.Mutex
 	out     []byte // waits to be written
@@ -276,19 +279,16 @@ func (s *session) read() error {
 
 var errProtocol = errors.New("the server sent what is not the NATS protocol")
 
-// maxReplies bounds the reply subjects that are kept. Callers use them again.
-const maxReplies = 4096
-
-// reply is a reply subject as a string, of which each is made once.
+// reply is a reply subject as a string. Callers use their subjects again, so each of the last ones is kept where its hash says.
 func (s *session) reply(subject []byte) string {
-	known, ok := s.replies[string(subject)]
-	if !ok {
-		if known = string(subject); s.replies == nil || len(s.replies) >= maxReplies {
-			s.replies = make(map[string]string)
-		}
-		s.replies[known] = known
+	if len(subject) > keptReply {
+		return string(subject)
 	}
-	return known
+	known := &s.replies[maphash.Bytes(s.seed, subject)%uint64(len(s.replies))]
+	if *known != string(subject) {
+		*known = string(subject)
+	}
+	return *known
 }
 
 // message reads a message: subject, subscription, reply (optional), length of the header (with one), length of all.
