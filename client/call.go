@@ -2,10 +2,8 @@ package client
 
 import (
 	"context"
-	"errors"
 	"strings"
-
-	"github.com/nats-io/nats.go"
+	"time"
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
@@ -20,17 +18,23 @@ func Call[Req, Res any](ctx context.Context, c *Client, e subjects.Endpoint[Req,
 }
 
 func call[Req, Res any](ctx context.Context, c *Client, e subjects.Endpoint[Req, Res], req *Req, again bool, o ...rpc.CallOption) (*Res, error) {
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
-	var res *Res
-	err := c.try(ctx, e.Subject(c.site), again, func(ctx context.Context) (err error) {
-		res, err = rpc.Call(ctx, c.caller, e, req, o...)
-		return err
-	})
-	if err != nil {
-		return nil, err
+	until := c.until(ctx)
+	hedge := again && c.hedge > 0
+	for n := 0; ; n++ {
+		var res *Res
+		var err error
+		if hedge {
+			res, hedge, err = hedged(ctx, c.hedge, func(ctx context.Context) (*Res, error) { return rpc.CallUntil(ctx, c.caller, until, e, req, o...) })
+		} else {
+			res, err = rpc.CallUntil(ctx, c.caller, until, e, req, o...)
+		}
+		if err == nil {
+			return res, nil
+		}
+		if !again || !worthRetrying(err) || c.closed.Load() || !c.retry.pauseUntil(ctx, until, n) {
+			return nil, rpc.Undecided(err) // the last one says more than that the time ran out
+		}
 	}
-	return res, nil
 }
 
 // Reply is what a method answered, as it came.
@@ -43,18 +47,19 @@ func (c *Client) Raw(ctx context.Context, method string, request []byte) (*Reply
 	if !ok || !id.Valid(service, id.MaxChosen) || !id.Valid(name, id.MaxChosen) {
 		return nil, fault.New(fault.InvalidArgument, "%.60q is not a method such as order.get", method)
 	}
-	ctx, cancel := c.bounded(ctx)
-	defer cancel()
-	subject := subjects.RPC(c.site, subjects.Service(service), name)
-	var reply *Reply
-	err := c.try(ctx, subject, false, func(ctx context.Context) (err error) {
-		reply, err = rpc.CallRaw(ctx, c.caller, subject, request, nats.Header{})
-		return err
-	})
+	reply, err := rpc.CallRawUntil(ctx, c.caller, c.until(ctx), subjects.RPC(c.site, subjects.Service(service), name), request, nil)
 	if err != nil {
-		return nil, err
+		return nil, rpc.Undecided(err)
 	}
 	return reply, nil
+}
+
+// until is when a call has to be over; the zero time where ctx has a deadline, which says it then.
+func (c *Client) until(ctx context.Context) time.Time {
+	if _, ok := ctx.Deadline(); ok {
+		return time.Time{}
+	}
+	return time.Now().Add(c.timeout)
 }
 
 // bounded gives ctx the client's timeout where it has no deadline.
@@ -63,30 +68,4 @@ func (c *Client) bounded(ctx context.Context) (context.Context, context.CancelFu
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, c.timeout)
-}
-
-// try makes attempts until one succeeds, one fails for good, or there is no time for another. It returns the last attempt's
-// error, which says more than that the time ran out.
-func (c *Client) try(ctx context.Context, subject string, again bool, call func(context.Context) error) error {
-	for n := 0; ; n++ {
-		err := c.attempt(ctx, subject, call)
-		if err == nil || !again || !worthRetrying(err) || c.nc.IsClosed() || !c.retry.pause(ctx, n) {
-			return err
-		}
-	}
-}
-
-func (c *Client) attempt(ctx context.Context, subject string, call func(context.Context) error) error {
-	inner, leave := c.flight.enter(ctx, `"`+subject+`"`)
-	defer leave()
-	err := call(inner)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	// Who ended the attempt knows more than the call itself, which only saw its context end.
-	var denied *Error
-	if cause := context.Cause(inner); cause != nil && errors.As(cause, &denied) {
-		return denied
-	}
-	return err
 }

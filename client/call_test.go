@@ -155,9 +155,7 @@ func TestBrokenConnectionIsNoticed(t *testing.T) {
 		done <- err
 	}()
 	<-arrived
-	if err := c.nc.ForceReconnect(); err != nil {
-		t.Fatal(err)
-	}
+	s.cut()
 	select {
 	case err := <-done:
 		if err != nil || asked.Load() != 2 {
@@ -187,7 +185,7 @@ func TestClosedClientEndsItsCalls(t *testing.T) {
 	c.Close()
 	select {
 	case err := <-done:
-		if !IsNoAnswer(err) {
+		if !IsNoAnswer(err) || CodeOf(err) != subjects.DeadlineExceeded {
 			t.Errorf("got %v", err)
 		}
 	case <-time.After(10 * time.Second):
@@ -294,13 +292,18 @@ func TestConnectFails(t *testing.T) {
 		"no credentials":      {t.Context(), s.url, []Option{WithCredentials(writeFile(t, "hello"))}, subjects.InvalidArgument},
 		"no certificates":     {t.Context(), s.url, []Option{WithRootCA("/nowhere/at.all")}, subjects.InvalidArgument},
 		"a timeout of 0":      {t.Context(), s.url, []Option{WithTimeout(0)}, subjects.InvalidArgument},
+		"no address":          {t.Context(), "http://user:secret@localhost", nil, subjects.InvalidArgument},
+		"no transport":        {t.Context(), s.url, []Option{WithTransport("pigeon")}, subjects.InvalidArgument},
+		"no inbox":            {t.Context(), s.url, []Option{WithInboxPrefix("a.>")}, subjects.InvalidArgument},
+		"a hedge of 0":        {t.Context(), s.url, []Option{WithHedging(0)}, subjects.InvalidArgument},
+		"no socket":           {t.Context(), "unix:///nowhere/at.all", nil, subjects.Unavailable},
 	} {
-		c, err := Connect(tc.ctx, tc.url, tc.opts...)
+		c, err := Connect(tc.ctx, tc.url, append([]Option{WithTransport(testTransport)}, tc.opts...)...)
 		if c != nil {
 			c.Close()
 		}
 		var outside *NotConnected
-		if !errors.As(err, &outside) || CodeOf(err) != tc.code || outside.URL != tc.url {
+		if !errors.As(err, &outside) || CodeOf(err) != tc.code || outside.URL != tc.url || strings.Contains(err.Error(), "user:") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

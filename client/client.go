@@ -6,21 +6,21 @@
 // with a retryable code, when nobody answered, or when the connection broke under it. An order that is placed without an id
 // is given one first, so that placing is idempotent as well. What can't be repeated safely is asked once.
 //
+// A Client's calls go over one connection, by TCP, TLS, WebSocket or a Unix socket. Readers of the journal (Events, Replay, Last,
+// Watch) and Conn open a second one, when the first of them needs it. Both come back by themselves when they break.
+//
 // A refusal by the site is an *Error; the lack of an answer is a *NoAnswer, after which the outcome may be unknown. A Client
 // is safe for concurrent use.
 package client
 
 import (
 	"context"
-	"errors"
-	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"waybill/internal/fault"
-	"waybill/internal/lean"
 	"waybill/internal/rpc"
 	"waybill/subjects"
 )
@@ -44,20 +44,25 @@ type Client struct {
 	Journal       Journal
 
 	site    subjects.Site
-	nc      *nats.Conn
-	js      jetstream.JetStream
+	calls   transport
 	caller  *rpc.Caller
+	streams *streams
 	timeout time.Duration
 	retry   Retry
-	flight  *inFlight
-	by      string // who changes settings
+	hedge   time.Duration // 0 without hedging
+	inbox   string        // prefix of what answers come to
+	by      string        // who changes settings
+	closed  atomic.Bool
 }
 
 // Connect connects to the site's NATS server. It returns once the connection stands, and tries for no longer than ctx and
 // the client's timeout allow; after that the connection is made again by itself whenever it breaks. Close it after use.
-// Errors: *NotConnected, with the code unavailable, unauthenticated or invalid_argument.
+//
+// url is nats:// or tcp://, tls://, ws://, wss:// with a host and a port, or unix:// with the path of a socket; several, separated by
+// commas, are tried in turn, as are those that the server tells of. A user and a password, or a token, may stand in it.
+// Errors: *NotConnected, with the code unavailable, unauthenticated, invalid_argument or deadline_exceeded.
 func Connect(ctx context.Context, url string, opts ...Option) (*Client, error) {
-	s := settings{site: subjects.DefaultSite, name: "waybill client", timeout: 10 * time.Second, retry: DefaultRetry}
+	s := settings{site: subjects.DefaultSite, name: "waybill client", timeout: 10 * time.Second, retry: DefaultRetry, inbox: "_INBOX"}
 	for _, o := range opts {
 		if err := o(&s); err != nil {
 			return nil, &NotConnected{URL: url, err: fault.From(err)}
@@ -66,19 +71,13 @@ func Connect(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	if err := s.site.Check(); err != nil {
 		return nil, &NotConnected{URL: url, err: fault.From(err)}
 	}
-	flight := newInFlight()
-	nc, err := dial(ctx, url, &s, flight)
+	calls, err := s.dial(ctx, url)
 	if err != nil {
-		return nil, err
-	}
-	js, err := jetstream.NewWithDomain(nc, string(s.site))
-	if err != nil {
-		nc.Close()
-		return nil, &NotConnected{URL: url, err: fault.Wrap(err, fault.Internal, "JetStream can't be used over this connection")}
+		return nil, notConnected(url, err)
 	}
 	c := &Client{
-		site: s.site, nc: nc, js: js, caller: rpc.NewCaller(lean.Over(nc), s.site),
-		timeout: s.timeout, retry: s.retry, flight: flight, by: s.by,
+		site: s.site, calls: calls, caller: rpc.NewCaller(calls, s.site), streams: newStreams(url, &s),
+		timeout: s.timeout, retry: s.retry, hedge: s.hedge, inbox: s.inbox, by: s.by,
 	}
 	c.Orders, c.Catalog, c.Inventory, c.Payments = Orders{c}, Catalog{c}, Inventory{c}, Payments{c}
 	c.Shipping, c.Notifications, c.Webhooks, c.Config = Shipping{c}, Notifications{c}, Webhooks{c}, Config{c}
@@ -86,47 +85,31 @@ func Connect(ctx context.Context, url string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-func dial(ctx context.Context, url string, s *settings, flight *inFlight) (*nats.Conn, error) {
-	timeout := s.timeout
-	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(deadline))
-	}
-	if ctx.Err() != nil || timeout <= 0 {
-		return nil, &NotConnected{URL: url, err: fault.New(fault.DeadlineExceeded, "no time was left to connect to %s", url)}
-	}
-	options := append([]nats.Option{
-		nats.Name(s.name),
-		nats.Timeout(timeout),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(100 * time.Millisecond),
-		nats.ReconnectJitter(100*time.Millisecond, 100*time.Millisecond),
-		nats.PingInterval(10 * time.Second),
-		nats.DisconnectErrHandler(func(*nats.Conn, error) { flight.disconnected() }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { flight.failed(err) }),
-	}, s.nats...)
-	nc, err := nats.Connect(url, options...)
-	switch {
-	case err == nil:
-		return nc, nil
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return nil, &NotConnected{URL: url, err: fault.Wrap(err, fault.Unauthenticated, "%s does not accept these credentials", url)}
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
-		return nil, &NotConnected{URL: url, err: fault.Wrap(err, fault.InvalidArgument, "the credentials can't be read: %v", err)}
-	}
-	return nil, &NotConnected{URL: url, err: fault.Wrap(err, fault.Unavailable, "no NATS server can be reached at %s: %v", url, err)}
-}
-
 // Site is the site that the client talks to.
 func (c *Client) Site() subjects.Site { return c.site }
 
-// URL is the address of the server that the client is connected to at the moment; empty while it is not.
-func (c *Client) URL() string { return c.nc.ConnectedUrlRedacted() }
+// URL is the address of the server that the client's calls go to at the moment; empty while it is not connected.
+func (c *Client) URL() string { return c.calls.Server() }
 
-// Conn is the connection itself, for what the client has no method for. It stays the client's: don't close it.
-func (c *Client) Conn() *nats.Conn { return c.nc }
+// Conn is a connection of nats.go to the site, for what the client has no method for, and for JetStream. It is opened when it is
+// first asked for. It stays the client's: don't close it. Error: *NotConnected.
+func (c *Client) Conn(ctx context.Context) (*nats.Conn, error) {
+	nc, _, err := c.streams.open(ctx)
+	return nc, err
+}
 
-// Close ends the connection. Calls under way end with a *NoAnswer, iterators with an error. Close may be called repeatedly.
+// Drain ends the client when the calls under way have their answers, or with ctx; no call is taken any more. Error: ctx's, where it
+// ended first.
+func (c *Client) Drain(ctx context.Context) error {
+	c.closed.Store(true)
+	err := c.calls.Drain(ctx)
+	c.Close()
+	return err
+}
+
+// Close ends the connections. Calls under way end with a *NoAnswer, iterators with an error. Close may be called repeatedly.
 func (c *Client) Close() {
-	c.nc.Close()
-	c.flight.disconnected()
+	c.closed.Store(true)
+	c.calls.Close()
+	c.streams.close()
 }

@@ -98,7 +98,7 @@ func (s Config) changes(ctx context.Context, after int64) (*subjects.ChangedSett
 		turn, cancel := context.WithTimeout(ctx, watchTurn)
 		changed, err := Call(turn, s.c, subjects.ConfigWatch, &subjects.WatchSettingsRequest{AfterRevision: after})
 		cancel()
-		if err == nil || ctx.Err() != nil || !worthRetrying(err) || s.c.nc.IsClosed() {
+		if err == nil || ctx.Err() != nil || !worthRetrying(err) || s.c.closed.Load() {
 			return changed, err
 		}
 		pause := time.NewTimer(watchPause)

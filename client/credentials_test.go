@@ -52,24 +52,24 @@ func TestCredentials(t *testing.T) {
 		"a secrets directory": WithCredentials(secrets),
 		"one of its users":    WithUser(secrets, "kiosk"),
 	} {
-		c, err := Connect(t.Context(), ns.ClientURL(), option)
+		c, err := Connect(t.Context(), ns.ClientURL(), WithTransport(testTransport), option)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
 		c.Close()
 	}
-	if c, err := Connect(t.Context(), ns.ClientURL()); err == nil {
+	if c, err := Connect(t.Context(), ns.ClientURL(), WithTransport(testTransport)); err == nil {
 		c.Close()
 		t.Error("a client without credentials was let in")
 	} else if CodeOf(err) != "unauthenticated" {
 		t.Errorf("without credentials: %v", err)
 	}
 	stranger, _ := newUser()
-	if _, err := Connect(t.Context(), ns.ClientURL(), WithCredentials(writeFile(t, stranger))); CodeOf(err) != "unauthenticated" {
+	if _, err := Connect(t.Context(), ns.ClientURL(), WithTransport(testTransport), WithCredentials(writeFile(t, stranger))); CodeOf(err) != "unauthenticated" {
 		t.Errorf("a stranger: %v", err)
 	}
-	if _, err := Connect(t.Context(), ns.ClientURL(), WithUser(secrets, "nobody")); CodeOf(err) != "invalid_argument" {
+	if _, err := Connect(t.Context(), ns.ClientURL(), WithTransport(testTransport), WithUser(secrets, "nobody")); CodeOf(err) != "invalid_argument" {
 		t.Errorf("a user that is not there: %v", err)
 	}
 }

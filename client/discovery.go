@@ -3,15 +3,15 @@ package client
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
 	"waybill/internal/fault"
+	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
 )
@@ -49,6 +49,7 @@ type Discovery struct {
 const (
 	discoveryWait = time.Second            // for all answers
 	discoveryRest = 150 * time.Millisecond // after the last one
+	maxInstances  = 4096
 )
 
 // Services asks every service of the site over NATS who and how busy it is, and joins that with the health that etcd holds.
@@ -119,28 +120,39 @@ func (c *Client) discover(ctx context.Context) ([]ServiceInstance, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "the subject of discovery can't be made")
 	}
-	inbox := c.nc.NewInbox()
-	answers, err := c.nc.SubscribeSync(inbox)
+	inbox := c.inbox + "." + id.New()
+	answers := make(chan lean.Msg, maxInstances)
+	stop, err := c.calls.Subscribe(inbox, "", func(m lean.Msg) {
+		select {
+		case answers <- m:
+		default: // more than are ever read
+		}
+	})
 	if err == nil {
-		defer func() { _ = answers.Unsubscribe() }() // its error is a connection that has ended
-		err = c.nc.PublishRequest(subject, inbox, nil)
+		defer func() { _ = stop() }() // its error is a connection that has ended
+		err = c.calls.Ask(subject, inbox, nil)
 	}
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "the services can't be asked who they are")
 	}
 	ctx, cancel := context.WithTimeout(ctx, discoveryWait)
 	defer cancel()
+	rest := time.NewTimer(discoveryWait)
+	defer rest.Stop()
 	var out []ServiceInstance
-	for wait := discoveryWait; ; wait = discoveryRest {
-		next, stop := context.WithTimeout(ctx, wait)
-		m, err := answers.NextMsgWithContext(next)
-		stop()
-		switch {
-		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, nats.ErrNoResponders):
+	for len(out) < maxInstances {
+		var m lean.Msg
+		select {
+		case m = <-answers:
+		case <-rest.C:
 			return out, nil
-		case err != nil:
-			return nil, fault.Wrap(err, fault.Unavailable, "the services can't be asked who they are")
+		case <-ctx.Done():
+			return out, nil
 		}
+		if m.Status() == "503" && len(m.Data) == 0 {
+			return out, nil // nobody serves anything
+		}
+		rest.Reset(discoveryRest)
 		var s stats
 		if json.Unmarshal(m.Data, &s) != nil || s.Metadata["site"] != string(c.site) {
 			continue // somebody else's service, or another site's
@@ -156,4 +168,5 @@ func (c *Client) discover(ctx context.Context) ([]ServiceInstance, error) {
 		}
 		out = append(out, in)
 	}
+	return out, nil
 }

@@ -70,9 +70,13 @@ func (c *Client) Last(ctx context.Context) (uint64, error) {
 func (c *Client) next(ctx context.Context) (uint64, error) {
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
-	ctx, leave := c.flight.enter(ctx, anyOfJetStream)
+	_, js, err := c.streams.open(ctx)
+	if err != nil {
+		return 0, fault.From(err)
+	}
+	ctx, leave := c.streams.flight.enter(ctx, anyOfJetStream)
 	defer leave()
-	stream, err := c.js.Stream(ctx, subjects.StreamJournal)
+	stream, err := js.Stream(ctx, subjects.StreamJournal)
 	if err != nil {
 		return 0, c.journalError(ctx, err)
 	}
@@ -97,7 +101,7 @@ func (c *Client) follow(ctx context.Context, from uint64, f filter, to uint64, y
 		switch {
 		case ctx.Err() != nil:
 			return fault.From(ctx.Err())
-		case c.nc.IsClosed(), fault.CodeOf(err) == fault.PermissionDenied, fault.CodeOf(err) == fault.NotFound:
+		case c.closed.Load(), fault.CodeOf(err) == fault.PermissionDenied, fault.CodeOf(err) == fault.NotFound:
 			return err
 		case !c.retry.pause(ctx, n):
 			return err
@@ -144,9 +148,13 @@ func (c *Client) read(ctx context.Context, from uint64, f filter, to uint64, yie
 func (c *Client) consumer(ctx context.Context, from uint64, f filter) (jetstream.Consumer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	ctx, leave := c.flight.enter(ctx, anyOfJetStream)
+	_, js, err := c.streams.open(ctx)
+	if err != nil {
+		return nil, fault.From(err)
+	}
+	ctx, leave := c.streams.flight.enter(ctx, anyOfJetStream)
 	defer leave()
-	consumer, err := c.js.OrderedConsumer(ctx, subjects.StreamJournal, jetstream.OrderedConsumerConfig{
+	consumer, err := js.OrderedConsumer(ctx, subjects.StreamJournal, jetstream.OrderedConsumerConfig{
 		FilterSubjects:    f.subjects(c.site),
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       from,

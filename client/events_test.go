@@ -114,9 +114,7 @@ func TestEventsGoesOn(t *testing.T) {
 		case 7:
 			s.event(subjects.KindOrder, "o-3", "rejected", 8)
 		case 8:
-			if err := c.nc.ForceReconnect(); err != nil {
-				t.Fatal(err)
-			}
+			s.cut()
 			s.event(subjects.KindOrder, "o-4", "placed", 9)
 			s.event(subjects.KindOrder, "o-4", "confirmed", 10)
 		}

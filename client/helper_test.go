@@ -2,8 +2,13 @@ package client
 
 import (
 	"context"
+	"flag"
+	"fmt"
+	"net"
+	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,19 +26,44 @@ import (
 	"waybill/subjects"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Every test runs over both transports, and the examples once.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, f := range atEnd {
+		f()
+	}
+	if testTransport = NATS; code == 0 && flag.Set("test.skip", "^Example") == nil {
+		code = m.Run()
+	}
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+var (
+	testTransport = Lean
+	atEnd         []func()
+)
+
+// AtEnd has f called after the examples.
+func AtEnd(f func()) { atEnd = append(atEnd, f) }
 
 // testSite is a NATS server with what a site's clients see of it: streams, and services that a test puts behind endpoints.
 type testSite struct {
-	t   *testing.T
+	t   testing.TB
 	url string
 	nc  *nats.Conn // as the site's own services
+
+	mu      sync.Mutex
+	sockets []net.Conn // of the clients
 }
 
 const testUser, testPassword = "till", "secret"
 
 // startSite starts one. The users are the site's own, who may do anything, and the till, who may do as a client may.
-func startSite(t *testing.T) *testSite {
+func startSite(t testing.TB) *testSite {
 	t.Helper()
 	o := &server.Options{
 		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, JetStreamDomain: "local",
@@ -61,13 +91,27 @@ func startSite(t *testing.T) *testSite {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	return &testSite{t, ns.ClientURL(), nc}
+	return &testSite{t: t, url: ns.ClientURL(), nc: nc}
 }
 
 // connect connects a client that is closed with the test.
 func (s *testSite) connect(opts ...Option) *Client {
 	s.t.Helper()
-	c, err := Connect(s.t.Context(), s.url, opts...)
+	return s.connectTo(s.url, opts...)
+}
+
+func (s *testSite) connectTo(url string, opts ...Option) *Client {
+	s.t.Helper()
+	keep := func(o *settings) error {
+		o.wrap = func(conn net.Conn) net.Conn {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.sockets = append(s.sockets, conn)
+			return conn
+		}
+		return nil
+	}
+	c, err := Connect(s.t.Context(), url, append([]Option{WithTransport(testTransport), keep}, opts...)...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -75,10 +119,25 @@ func (s *testSite) connect(opts ...Option) *Client {
 	return c
 }
 
+// cut breaks every connection of the clients.
+func (s *testSite) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, conn := range s.sockets {
+		conn.Close()
+	}
+	s.sockets = nil
+}
+
 // serve puts h behind an endpoint.
 func serve[Req, Res any](s *testSite, e subjects.Endpoint[Req, Res], h func(context.Context, *Req) (*Res, error)) {
 	s.t.Helper()
-	srv, err := rpc.NewServer(lean.Over(s.nc), e.Service, rpc.Options{Site: subjects.DefaultSite, Instance: "test", Version: "1.0.0", Log: zerolog.Nop()})
+	serveOn(s, lean.Over(s.nc), subjects.DefaultSite, e, h)
+}
+
+func serveOn[Req, Res any](s *testSite, bus lean.Bus, site subjects.Site, e subjects.Endpoint[Req, Res], h func(context.Context, *Req) (*Res, error)) {
+	s.t.Helper()
+	srv, err := rpc.NewServer(bus, e.Service, rpc.Options{Site: site, Instance: "test", Version: "1.0.0", Log: zerolog.Nop()})
 	if err != nil {
 		s.t.Fatal(err)
 	}

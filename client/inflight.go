@@ -14,7 +14,7 @@ import (
 // errDisconnected ends attempts whose reply was on a connection that broke: it can't come any more.
 var errDisconnected = errors.New("the connection to the site broke")
 
-// inFlight knows the attempts that wait for a reply, to end those that wait in vain: the connection broke, or the server
+// inFlight knows who waits for JetStream's replies over nats.go, to end those that wait in vain: the connection broke, or the server
 // did not let the request through. It is safe for concurrent use.
 type inFlight struct {
 	mu      sync.Mutex

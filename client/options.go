@@ -1,16 +1,18 @@
 package client
 
 import (
-	"bytes"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"waybill/internal/fault"
+	"waybill/internal/lean"
 	"waybill/subjects"
 )
 
@@ -23,7 +25,27 @@ type settings struct {
 	by      string
 	timeout time.Duration
 	retry   Retry
-	nats    []nats.Option
+	hedge   time.Duration
+	inbox   string
+
+	transport Transport
+	login     lean.Login
+	secure    *tls.Config             // nil where nobody asked for TLS
+	roots     *x509.CertPool          // nil for the system's
+	wrap      func(net.Conn) net.Conn // around each new socket; nil for none
+}
+
+// tls is the configuration of a secured connection; nil where nobody asked for one.
+func (s *settings) tls() *tls.Config {
+	if s.roots == nil {
+		return s.secure
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.secure != nil {
+		c = s.secure.Clone()
+	}
+	c.RootCAs = s.roots
+	return c
 }
 
 // WithSite names the site to talk to; subjects.DefaultSite without it.
@@ -81,45 +103,62 @@ const defaultUser = "client"
 // the directory, name is not looked at.
 func WithUser(path, name string) Option {
 	return func(s *settings) error {
-		option, err := credentials(path, name)
-		if err == nil {
-			s.nats = append(s.nats, option)
-		}
+		var err error
+		s.login, err = credentials(path, name)
 		return err
 	}
 }
 
-func credentials(path, name string) (nats.Option, error) {
+func credentials(path, name string) (lean.Login, error) {
 	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.InvalidArgument, "the credentials %s can't be read: name an nkey seed, a .creds file or a secrets directory", path)
-	}
-	if info.IsDir() {
+	if err == nil && info.IsDir() {
 		path = filepath.Join(path, "users", name+".nk")
 	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fault.Wrap(err, fault.InvalidArgument, "the credentials %s can't be read: name an nkey seed, a .creds file or a secrets directory", path)
+	var login lean.Login
+	if err == nil {
+		login, err = lean.Credentials(path)
 	}
-	defer clear(content)
-	if bytes.Contains(content, []byte("BEGIN NATS USER JWT")) {
-		return nats.UserCredentials(path), nil
+	var outside *fs.PathError
+	switch {
+	case errors.As(err, &outside):
+		return lean.Login{}, fault.Wrap(err, fault.InvalidArgument, "the credentials %s can't be read: name an nkey seed, a .creds file or a secrets directory", path)
+	case err != nil:
+		return lean.Login{}, fault.New(fault.InvalidArgument, "%s holds neither an nkey seed nor a .creds file", path)
 	}
-	option, err := nats.NkeyOptionFromSeed(path)
-	if err != nil {
-		return nil, fault.New(fault.InvalidArgument, "%s holds neither an nkey seed nor a .creds file", path)
+	return login, nil
+}
+
+// WithTransport says what carries the calls; Lean without it. Events, Replay and what else reads streams go over nats.go in any case.
+func WithTransport(t Transport) Option {
+	return func(s *settings) error {
+		if t != Lean && t != NATS {
+			return fault.New(fault.InvalidArgument, "the transport %.40q is neither %s nor %s", t, Lean, NATS)
+		}
+		s.transport = t
+		return nil
 	}
-	return option, nil
+}
+
+// WithHedging has a call that may be repeated asked a second time where no answer has come after a delay: a little more than most
+// calls take, such as their 95th percentile. The first good answer counts and the other is given up. NATS hands each request to any
+// of a service's instances, so one that is slow holds up fewer calls. No call is asked more than once more by this, and that is not
+// counted as a repetition. What may not be repeated is asked once.
+func WithHedging(delay time.Duration) Option {
+	return func(s *settings) error {
+		if delay <= 0 {
+			return fault.New(fault.InvalidArgument, "the delay %s is not positive", delay)
+		}
+		s.hedge = delay
+		return nil
+	}
 }
 
 // WithTLS secures the connection; with a nil configuration the system's certificates decide whom to trust.
 func WithTLS(c *tls.Config) Option {
 	return func(s *settings) error {
-		if c == nil {
-			s.nats = append(s.nats, nats.Secure())
-			return nil
+		if s.secure = c; c == nil {
+			s.secure = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
-		s.nats = append(s.nats, nats.Secure(c))
 		return nil
 	}
 }
@@ -127,15 +166,19 @@ func WithTLS(c *tls.Config) Option {
 // WithRootCA secures the connection and trusts servers whose certificate one of the given files (PEM) signed.
 func WithRootCA(files ...string) Option {
 	return func(s *settings) error {
+		s.roots = x509.NewCertPool()
 		for _, f := range files {
-			if _, err := os.Stat(f); err != nil {
+			content, err := os.ReadFile(f)
+			if err != nil {
 				return fault.Wrap(err, fault.InvalidArgument, "the certificates in %s can't be read", f)
+			}
+			if !s.roots.AppendCertsFromPEM(content) {
+				return fault.New(fault.InvalidArgument, "there are no certificates in %s", f)
 			}
 		}
 		if len(files) == 0 {
 			return fault.New(fault.InvalidArgument, "no file of certificates is named")
 		}
-		s.nats = append(s.nats, nats.RootCAs(files...))
 		return nil
 	}
 }
@@ -143,7 +186,10 @@ func WithRootCA(files ...string) Option {
 // WithInboxPrefix has replies come to subjects below prefix, for users that may read no other inbox.
 func WithInboxPrefix(prefix string) Option {
 	return func(s *settings) error {
-		s.nats = append(s.nats, nats.CustomInboxPrefix(strings.TrimSuffix(prefix, ".")))
+		s.inbox = strings.TrimSuffix(prefix, ".")
+		if s.inbox == "" || strings.ContainsAny(s.inbox, "*> \t\r\n") || strings.Contains("."+s.inbox+".", "..") {
+			return fault.New(fault.InvalidArgument, "%.60q is not a prefix of subjects", prefix)
+		}
 		return nil
 	}
 }

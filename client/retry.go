@@ -25,7 +25,10 @@ var NoRetry = Retry{Attempts: 1}
 
 // pause waits before the n-th repetition (counted from 0). It is false, at once, where there is to be none: the tries are
 // used up, or ctx ends before the pause would.
-func (r Retry) pause(ctx context.Context, n int) bool {
+func (r Retry) pause(ctx context.Context, n int) bool { return r.pauseUntil(ctx, time.Time{}, n) }
+
+// pauseUntil is pause with a time, unless it is zero, that bounds it like a deadline of ctx.
+func (r Retry) pauseUntil(ctx context.Context, until time.Time, n int) bool {
 	if r.Attempts > 0 && n+1 >= r.Attempts {
 		return false
 	}
@@ -37,7 +40,10 @@ func (r Retry) pause(ctx context.Context, n int) bool {
 	if bound > 0 {
 		wait = rand.N(bound)
 	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= wait {
+	if deadline, ok := ctx.Deadline(); ok {
+		until = deadline
+	}
+	if !until.IsZero() && time.Until(until) <= wait {
 		return false
 	}
 	t := time.NewTimer(wait)

@@ -303,7 +303,7 @@ func (n *NATS) Link(user string, once bool, lost func(error)) (*lean.Conn, error
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout) // of the dial alone
 	defer cancel()
 	c, err := lean.Dial(ctx, lean.Options{
-		Name: "waybill-" + user + "-link", Key: pub, Sign: kp.Sign, Inbox: inboxPrefix(user), Once: once, Lost: lost, Log: n.log.log,
+		Name: "waybill-" + user + "-link", Login: lean.Login{Key: pub, Sign: kp.Sign}, Inbox: inboxPrefix(user), Once: once, Lost: lost, Log: n.log.log,
 		Dial: func(context.Context) (net.Conn, error) { return n.server.InProcessConn() },
 	})
 	if err != nil {

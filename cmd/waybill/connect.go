@@ -43,7 +43,7 @@ func (p *program) connectionFlags(c *cobra.Command) *connection {
 	x := &connection{p: p}
 	f := c.Flags()
 	f.StringVarP(&x.output, "output", "o", "", "table or json (default: table on a terminal, else json)")
-	f.StringVar(&x.server, "server", "", "`URL` of the site's NATS server (default: the one that runs on this machine)")
+	f.StringVar(&x.server, "server", "", "`URL` of the site's NATS server: nats://, tls://, ws://, wss:// or unix:///path (default: the one that runs on this machine)")
 	f.StringVar(&x.site, "site", string(subjects.DefaultSite), "`name` of the site")
 	f.StringVar(&x.creds, "creds", "", "`path` of an nkey seed, of a .creds file, or of a node's directory of secrets")
 	f.StringVar(&x.rootCA, "tls-ca", "", "PEM `file` with the certificates to trust")

@@ -54,13 +54,17 @@ func (p *program) verify() *cobra.Command {
 // verifySite reads all that can be read of a site, and checks it. The headers of the events are read a second time, as they are
 // stored.
 func verifySite(ctx context.Context, c *client.Client, settled bool, progress func(done, total uint64)) (verify.Report, error) {
-	j, err := journal.Open(c.Conn(), journal.Options{Site: c.Site(), Domain: string(c.Site())})
+	nc, err := c.Conn(ctx)
+	if err != nil {
+		return verify.Report{}, err
+	}
+	j, err := journal.Open(nc, journal.Options{Site: c.Site(), Domain: string(c.Site())})
 	if err != nil {
 		return verify.Report{}, err
 	}
 	source := verify.FromJournal(j)
 	source.Settled = settled
-	source.Messages = journal.OpenStream(c.Conn(), subjects.StreamJournal, string(c.Site())).Range
+	source.Messages = journal.OpenStream(nc, subjects.StreamJournal, string(c.Site())).Range
 	source.Ledger = func(ctx context.Context, cursor string) ([]subjects.LedgerEntry, string, error) {
 		page, err := c.Payments.Ledger(ctx, subjects.Page{Limit: subjects.MaxLimit, Cursor: cursor})
 		if err != nil {

@@ -27,7 +27,11 @@ func TestVerifyFindsAForgery(t *testing.T) {
 	m := nats.NewMsg(subjects.Event(n.Config.Site, subjects.KindOrder, "forged"))
 	m.Data = []byte(`{"v":1,"data":{},"state":{"order_id":"forged","status":"completed"}}`)
 	m.Header.Set(subjects.HeaderType, subjects.TypeOf(subjects.KindOrder, "completed"))
-	if ack, err := forger.Conn().RequestMsgWithContext(t.Context(), m); err != nil {
+	nc, err := forger.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ack, err := nc.RequestMsgWithContext(t.Context(), m); err != nil {
 		t.Fatal(err)
 	} else if !matches(`"stream":"JOURNAL"`, string(ack.Data)) {
 		t.Fatalf("the forgery was not stored: %s", ack.Data)

@@ -163,7 +163,11 @@ func look(c *client.Client) (state, error) {
 	s := state{orders: make(map[id.Order]subjects.OrderStatus)}
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	j, err := journal.Open(c.Conn(), journal.Options{Site: c.Site(), Domain: string(c.Site())})
+	nc, err := c.Conn(ctx)
+	if err != nil {
+		return s, err
+	}
+	j, err := journal.Open(nc, journal.Options{Site: c.Site(), Domain: string(c.Site())})
 	if err != nil {
 		return s, err
 	}
@@ -179,7 +183,7 @@ func look(c *client.Client) (state, error) {
 			return fn(r)
 		})
 	}
-	source.Messages = journal.OpenStream(c.Conn(), subjects.StreamJournal, string(c.Site())).Range
+	source.Messages = journal.OpenStream(nc, subjects.StreamJournal, string(c.Site())).Range
 	source.Ledger = func(ctx context.Context, cursor string) ([]subjects.LedgerEntry, string, error) {
 		page, err := c.Payments.Ledger(ctx, subjects.Page{Limit: subjects.MaxLimit, Cursor: cursor})
 		if err != nil {

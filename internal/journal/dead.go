@@ -31,7 +31,7 @@ const maxReason = 500
 func (w *consumption) bury(ctx context.Context, t *task, reason error, tries int) error {
 	r := t.record
 	h := make(nats.Header, 16)
-	maps.Copy(h, lean.Parsed(t.msg.Header))
+	maps.Copy(h, lean.Parsed(t.msg.Headers()))
 	maps.DeleteFunc(h, func(name string, _ []string) bool {
 		// What JetStream reads as an order of its own, and the id that stands for the event, belong to the original alone.
 		return strings.HasPrefix(name, "Nats-")

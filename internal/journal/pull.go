@@ -222,11 +222,7 @@ func message(m lean.Msg) (Message, delivery, error) {
 	if !ok {
 		return Message{}, delivery{}, fault.New(fault.Internal, "a message of the journal came without its sequence")
 	}
-	h := m.Header
-	if h == nil {
-		h = lean.Header(nil)
-	}
-	return Message{Subject: m.Subject, Sequence: d.stream, Header: h, Data: m.Data}, d, nil
+	return Message{Subject: m.Subject, Sequence: d.stream, Header: m.Headers(), Data: m.Data}, d, nil
 }
 
 // readDelivery reads $JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<time>.<pending>, where newer

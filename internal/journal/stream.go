@@ -75,7 +75,7 @@ func (s *Stream) Get(ctx context.Context, subject string) (m Message, ok bool, e
 	}
 	switch reply.Status() {
 	case "":
-		m, err := stored(reply.Header, reply.Data)
+		m, err := stored(reply.Headers(), reply.Data)
 		if err == nil && m.Subject != subject {
 			err = fault.New(fault.Internal, "the store answered for %s where %s was asked for", m.Subject, subject)
 		}

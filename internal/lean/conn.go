@@ -2,30 +2,37 @@ package lean
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
-	"errors"
+	crand "crypto/rand"
+	"crypto/tls"
 	"fmt"
+	"hash/maphash"
 	"maps"
+	"math/rand/v2"
 	"net"
-	"strings"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 )
 
 // Options of a Conn.
 type Options struct {
-	Name string                                      // shown by the server
-	Dial func(ctx context.Context) (net.Conn, error) // a new connection to the server
-	Key  string                                      // the user's public nkey
-	Sign func(nonce []byte) ([]byte, error)          // with the nkey's seed
+	Name string // shown by the server
+	// Servers are the URLs of the server, or of some of a cluster's, separated by commas and tried in turn: nats:// or tcp://,
+	// tls://, ws://, wss://, and unix:// with the path of a socket. Those that a server tells of are tried too, but none beyond 32.
+	Servers string
+	// Dial makes the connections in place of Servers.
+	Dial  func(ctx context.Context) (net.Conn, error)
+	Login Login
+	// TLS secures every connection; without it, tls:// and wss:// are secured, and what the server wants so, by the system's
+	// certificates.
+	TLS *tls.Config
+	// Wrap, which may be nil, wraps each socket that Servers led to, before anything else, such as TLS, lies on it.
+	Wrap func(net.Conn) net.Conn
 	// Inbox is the prefix of the reply subjects, without a dot at its end; the user must be allowed to subscribe to all below it.
 	Inbox string
 	// Once has a connection that is broken stay so. Otherwise it is dialled again until Close.
@@ -41,40 +48,47 @@ const (
 	maxUnheard   = 2 // pings without an answer, after which the connection counts as broken
 	shortestWait = 20 * time.Millisecond
 	longestWait  = time.Second
+	refusedWait  = 30 * time.Second // the longest after the server has refused who connects
 )
 
 // Conn is a connection to a NATS server. Its methods are safe for concurrent use. Requests that wait when it breaks fail; it comes
-// back by itself, and with it the subscriptions.
+// back by itself, to the next of its servers, and with it the subscriptions. A server that is about to stop closes the connection,
+// which goes on elsewhere then. Where it is refused for who connects, every request says so, and it is tried again with growing
+// pauses: a new file of credentials, or a change at the server, may mend it.
+//
+// Nothing is kept for who reads too slowly: a request has one reply, with a place of its own, and a subscription's function holds
+// up the reading of the connection until it returns. What waits to be sent is bounded; Start and Publish fail beyond that.
 type Conn struct {
 	o      Options
 	cancel context.CancelFunc // ends the dialling
 	done   chan struct{}      // closed when its goroutine has ended
 
 	current  atomic.Pointer[session] // nil while it is broken
+	refused  atomic.Pointer[error]   // why the last try to come back ended, where the server refused who connects
 	closed   atomic.Bool
+	draining atomic.Bool
 	payload  atomic.Int64
 	sessions atomic.Uint64
 
-	mu     sync.Mutex
-	subs   map[int]*subscription // that the next session begins with
-	nextID int
+	mu      sync.Mutex
+	servers []address             // the next to be tried is the first
+	subs    map[int]*subscription // that the next session begins with
+	nextID  int
 }
 
 var _ Bus = (*Conn)(nil)
 
-// subscription is what a Conn hears.
-type subscription struct {
-	c              *Conn
-	id             int
-	subject, queue string
-	handle         func(Msg)
-}
-
 const repliesID = 1 // the subscription of the replies
 
-// Dial connects. ctx bounds that alone. Errors: the dial's, the server's refusal, ctx's.
+// Dial connects. ctx bounds that alone. Errors: the dial's, the server's refusal (Unauthorized tells that of who connects), ctx's.
 func Dial(ctx context.Context, o Options) (*Conn, error) {
-	c := &Conn{o: o, done: make(chan struct{}), subs: make(map[int]*subscription), nextID: repliesID}
+	c := &Conn{o: o, done: make(chan struct{}), subs: make(map[int]*subscription), nextID: repliesID, servers: []address{{scheme: "nats"}}}
+	if o.Dial == nil {
+		var err error
+		if c.servers, err = addresses(o.Servers); err != nil {
+			return nil, err
+		}
+	}
 	s, err := c.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -118,9 +132,10 @@ func (c *Conn) run(ctx context.Context, s *session) {
 
 // again dials until it succeeds; nil when the connection was closed.
 func (c *Conn) again(ctx context.Context) *session {
-	for wait := shortestWait; ; wait = min(2*wait, longestWait) {
+	defer c.refused.Store(nil)
+	for wait := shortestWait; ; {
 		select {
-		case <-time.After(wait):
+		case <-time.After(wait/2 + rand.N(wait)): // not all clients of a server at once
 		case <-ctx.Done():
 			return nil
 		}
@@ -128,24 +143,65 @@ func (c *Conn) again(ctx context.Context) *session {
 		if err == nil {
 			return s
 		}
-		c.o.Log.Debug().Err(err).Str("connection", c.o.Name).Msg("NATS can't be reached; it is tried again")
+		longest, level := longestWait, zerolog.DebugLevel
+		if Unauthorized(err) {
+			longest, level = refusedWait, zerolog.WarnLevel
+			c.refused.Store(&err)
+		} else {
+			c.refused.Store(nil)
+		}
+		wait = min(2*wait, longest)
+		c.o.Log.WithLevel(level).Err(err).Str("connection", c.o.Name).Msg("there is no connection to NATS; it is tried again")
 	}
 }
 
-// connect makes a session, with every subscription.
+// connect makes a session with the first of the servers that takes it, with every subscription.
 func (c *Conn) connect(ctx context.Context) (*session, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	var failed error
+	servers := c.turn()
+	for i, a := range servers {
+		most := dialTimeout
+		if deadline, ok := ctx.Deadline(); ok {
+			most = min(most, time.Until(deadline)/time.Duration(len(servers)-i)) // none takes the time of those behind it
+		}
+		s, err := c.try(ctx, a, most)
+		switch {
+		case err == nil:
+			return s, nil
+		case ctx.Err() != nil && failed == nil:
+			return nil, err
+		case ctx.Err() != nil:
+			return nil, failed
+		case failed == nil:
+			failed = err
+		default:
+			failed = fmt.Errorf("%w; %w", failed, err)
+		}
+	}
+	return nil, failed
+}
+
+// turn are the servers in the order in which they are to be tried: where the connection was comes last.
+func (c *Conn) turn() []address {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.servers)
+}
+
+// try makes a session with one server.
+func (c *Conn) try(ctx context.Context, a address, most time.Duration) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	conn, err := c.o.Dial(ctx)
+	conn, err := c.reach(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	s := &session{
-		c: c, conn: conn, in: bufio.NewReaderSize(conn, readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
-		mux: newMux(c.o.Inbox + "." + rand.Text() + "."),
+		c: c, at: a, conn: conn, in: bufio.NewReaderSize(conn, readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
+		seed: maphash.MakeSeed(), mux: newMux(c.o.Inbox + "." + crand.Text() + "."),
 	}
-	if err = c.greet(s); err == nil {
+	if err = c.greet(ctx, s); err == nil {
 		err = c.join(s)
 	}
 	if !stop() && err == nil {
@@ -171,73 +227,12 @@ func (c *Conn) join(s *session) error {
 	if _, err := s.conn.Write(lines); err != nil {
 		return err
 	}
+	if i := slices.Index(c.servers, s.at); i >= 0 {
+		c.servers = slices.Concat(c.servers[i+1:], c.servers[:i+1])
+	}
 	c.sessions.Add(1)
 	c.current.Store(s)
 	return nil
-}
-
-// info is what of the server's greeting matters here.
-type info struct {
-	Nonce      string `json:"nonce"`
-	MaxPayload int64  `json:"max_payload"`
-	Headers    bool   `json:"headers"`
-}
-
-// greet reads the server's greeting, says who this is, and waits until the server agrees.
-func (c *Conn) greet(s *session) error {
-	line, err := s.in.ReadSlice('\n')
-	if err != nil {
-		return err
-	}
-	greeting, ok := bytes.CutPrefix(line, []byte("INFO "))
-	var i info
-	if !ok || json.Unmarshal(greeting, &i) != nil || !i.Headers || i.MaxPayload <= 0 {
-		return errors.New("the server did not greet as a NATS server with headers does")
-	}
-	c.payload.Store(i.MaxPayload)
-	hello := struct {
-		Verbose      bool   `json:"verbose"`
-		Pedantic     bool   `json:"pedantic"`
-		NKey         string `json:"nkey"`
-		Signature    string `json:"sig"`
-		Name         string `json:"name"`
-		Lang         string `json:"lang"`
-		Version      string `json:"version"`
-		Protocol     int    `json:"protocol"`
-		Echo         bool   `json:"echo"`
-		Headers      bool   `json:"headers"`
-		NoResponders bool   `json:"no_responders"`
-	}{NKey: c.o.Key, Name: c.o.Name, Lang: "go", Version: "1", Protocol: 1, Echo: true, Headers: true, NoResponders: true}
-	if c.o.Sign != nil {
-		signature, err := c.o.Sign([]byte(i.Nonce))
-		if err != nil {
-			return err
-		}
-		hello.Signature = base64.RawURLEncoding.EncodeToString(signature)
-	}
-	text, err := json.Marshal(hello)
-	if err != nil {
-		return err
-	}
-	if _, err := s.conn.Write(fmt.Appendf(nil, "CONNECT %s\r\nPING\r\n", text)); err != nil {
-		return err
-	}
-	for {
-		line, err := s.in.ReadSlice('\n')
-		switch {
-		case err != nil:
-			return err
-		case bytes.HasPrefix(line, []byte("PONG")):
-			return nil
-		case bytes.HasPrefix(line, []byte("-ERR")):
-			return refusal(line)
-		}
-	}
-}
-
-func refusal(line []byte) error {
-	text := strings.Trim(strings.TrimPrefix(strings.TrimSpace(string(line)), "-ERR"), " '")
-	return fmt.Errorf("the NATS server says: %s", text)
 }
 
 // Start implements Link.
@@ -246,11 +241,14 @@ func (c *Conn) Start(subject string, h Header, data []byte) (*Pending, error) {
 	if s == nil {
 		return nil, c.away()
 	}
-	p, err := s.mux.begin()
+	if c.draining.Load() {
+		return nil, nats.ErrConnectionDraining
+	}
+	p, reply, err := s.mux.begin(subject)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.send(s, subject, p.subject, h, data, true); err != nil {
+	if err := c.send(s, subject, reply, h, data, true); err != nil {
 		s.mux.cancel(p)
 		return nil, err
 	}
@@ -306,52 +304,10 @@ func (c *Conn) away() error {
 	if c.closed.Load() {
 		return nats.ErrConnectionClosed
 	}
+	if refused := c.refused.Load(); refused != nil {
+		return fmt.Errorf("%w: %w", nats.ErrDisconnected, *refused)
+	}
 	return nats.ErrDisconnected
-}
-
-// Subscribe implements Bus. handle is called by the goroutine that reads the connection.
-func (c *Conn) Subscribe(subject, queue string, handle func(Msg)) (stop func() error, err error) {
-	if !validSubject(subject) || queue != "" && !validSubject(queue) {
-		return nil, nats.ErrBadSubject
-	}
-	c.mu.Lock()
-	c.nextID++
-	sub := &subscription{c: c, id: c.nextID, subject: subject, queue: queue, handle: handle}
-	c.subs[sub.id] = sub
-	s := c.current.Load()
-	c.mu.Unlock()
-	if s == nil {
-		return sub.stop, nil // the next session begins with it
-	}
-	if err := s.hear(sub); err != nil {
-		c.mu.Lock()
-		delete(c.subs, sub.id)
-		c.mu.Unlock()
-		return nil, err
-	}
-	return sub.stop, nil
-}
-
-func (sub *subscription) line(b []byte) []byte {
-	b = append(append(b, "SUB "...), sub.subject...)
-	if sub.queue != "" {
-		b = append(append(b, ' '), sub.queue...)
-	}
-	return fmt.Appendf(b, " %d\r\n", sub.id)
-}
-
-// stop ends the subscription. What the server sent before it heard of that is handed over.
-func (sub *subscription) stop() error {
-	c := sub.c
-	c.mu.Lock()
-	_, known := c.subs[sub.id]
-	delete(c.subs, sub.id)
-	s := c.current.Load()
-	c.mu.Unlock()
-	if s == nil || !known {
-		return nil
-	}
-	return s.forget(sub)
 }
 
 // Flush implements Bus.
@@ -382,6 +338,39 @@ func (c *Conn) MaxPayload() int64 { return c.payload.Load() }
 
 // Sessions counts the connections that were made, the first included.
 func (c *Conn) Sessions() uint64 { return c.sessions.Load() }
+
+// Server is the URL that the connection stands to, without what authorizes; empty while it is broken.
+func (c *Conn) Server() string {
+	s := c.current.Load()
+	if s == nil || c.o.Dial != nil {
+		return ""
+	}
+	return s.at.String()
+}
+
+// Drain ends the connection when what is under way is over: nothing new is heard, no request is taken any more, and those that wait
+// get their replies, until ctx ends. Meanwhile functions of subscriptions go on to publish. Error: ctx's, where it ended first.
+func (c *Conn) Drain(ctx context.Context) error {
+	defer c.Close()
+	c.draining.Store(true)
+	c.mu.Lock()
+	subs := slices.Collect(maps.Values(c.subs))
+	c.mu.Unlock()
+	for _, sub := range subs {
+		_ = sub.stop() // its error is a connection that is broken: nothing more comes of it
+	}
+	s := c.current.Load()
+	if s == nil || c.Flush(ctx) != nil { // what came before is handed over
+		return ctx.Err()
+	}
+	select {
+	case <-s.mux.drained():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	_ = c.Flush(ctx) // what was published in answer is sent; its error is a connection that is broken, or ctx's
+	return ctx.Err()
+}
 
 // Close ends the connection; requests that wait fail. It returns when nothing of it runs any more. Closing twice is fine.
 func (c *Conn) Close() {

@@ -3,6 +3,7 @@ package lean
 import (
 	"bytes"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -82,6 +83,13 @@ func (b *Builder) Set(name, value string) {
 	b.b = append(append(b.b, value...), crlf...)
 }
 
+// SetInt is Set for a number.
+func (b *Builder) SetInt(name string, n int64) {
+	b.Set(name, "0")
+	end := len("0" + crlf)
+	b.b = append(strconv.AppendInt(b.b[:len(b.b)-end], n, 10), crlf...)
+}
+
 // Len is the bytes that the Header takes so far.
 func (b *Builder) Len() int { return len(b.b) }
 
@@ -96,17 +104,32 @@ func (b *Builder) Header() Header {
 
 // parse is the block as nats.go has it.
 func (h Header) parse() nats.Header {
-	_, lines, ok := bytes.Cut(h, []byte(crlf))
-	if !ok {
+	if len(h) == 0 {
 		return nil
 	}
-	out := make(nats.Header, 12)
-	for line := range bytes.SplitSeq(lines, []byte(crlf)) {
-		if name, value, ok := bytes.Cut(line, []byte(":")); ok {
-			out[string(name)] = append(out[string(name)], string(bytes.TrimLeft(value, " \t")))
-		}
-	}
+	out := make(nats.Header)
+	h.parseInto(out, nil)
 	return out
+}
+
+// parseInto adds the headers to out. Their values are appended to one list, of which each name has its part.
+func (h Header) parseInto(out nats.Header, values []string) []string {
+	_, lines, _ := strings.Cut(string(h), crlf)
+	values = slices.Grow(values, strings.Count(lines, crlf))
+	for line := range strings.SplitSeq(lines, crlf) {
+		name, value, ok := strings.Cut(line, ":")
+		if !ok {
+			continue
+		}
+		value = strings.TrimLeft(value, " \t")
+		if before, again := out[name]; again {
+			out[name] = append(before, value)
+			continue
+		}
+		values = append(values, value)
+		out[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	return values
 }
 
 // Parsed is h as nats.go has headers, for who changes them. It may be h itself.

@@ -3,8 +3,8 @@
 // a request: a header stays the block of bytes that it is on the wire, reply subjects are used again, and whoever sends writes to
 // the connection itself, together with what others have to send at the moment.
 //
-// It speaks the NATS client protocol (https://docs.nats.io/reference/reference-protocols/nats-protocol) over a connection that
-// its user dials, such as the one within the process. Links over nats.go have the same form, for servers elsewhere.
+// It speaks the NATS client protocol (https://docs.nats.io/reference/reference-protocols/nats-protocol) over TCP, TLS, WebSocket,
+// a Unix domain socket, or a connection that its user dials, such as the one within the process. Links over nats.go have the same form.
 package lean
 
 import (
@@ -17,38 +17,47 @@ import (
 type Msg struct {
 	Subject string // empty for a reply
 	Reply   string
-	Header  Headers // nil where there is none
 	Data    []byte
+
+	header Header      // nil where there is none, or it is parsed
+	parsed nats.Header // of nats.go
+}
+
+// Received is a message of nats.go.
+func Received(m *nats.Msg) Msg {
+	return Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data, parsed: m.Header}
+}
+
+// Headers are the message's; never nil.
+func (m Msg) Headers() Headers {
+	if m.parsed != nil {
+		return m.parsed
+	}
+	return m.header
 }
 
 // Get returns a header's first value; empty where there is none.
 func (m Msg) Get(name string) string {
-	if m.Header == nil {
-		return ""
+	if m.parsed != nil {
+		return m.parsed.Get(name)
 	}
-	return m.Header.Get(name)
+	return m.header.Get(name)
 }
 
 // Status is the code of a status message, such as 404; empty for any other.
 func (m Msg) Status() string {
-	switch h := m.Header.(type) {
-	case Header:
-		return h.Status()
-	case nats.Header:
-		return h.Get("Status")
+	if m.parsed != nil {
+		return m.parsed.Get("Status")
 	}
-	return ""
+	return m.header.Status()
 }
 
 // Description is what stands behind the code of a status message.
 func (m Msg) Description() string {
-	switch h := m.Header.(type) {
-	case Header:
-		return h.Description()
-	case nats.Header:
-		return h.Get("Description")
+	if m.parsed != nil {
+		return m.parsed.Get("Description")
 	}
-	return ""
+	return m.header.Description()
 }
 
 // Link is a connection over which requests are made. It is safe for concurrent use.

@@ -2,9 +2,12 @@ package lean
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -134,8 +137,8 @@ func TestBus(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m := <-answers; string(m.Data) != "asked" || m.Subject != name+".answers.1" || Parsed(m.Header).Get("On") != name+".echo.x" {
-				t.Errorf("%q %q %v", m.Subject, m.Data, m.Header)
+			if m := <-answers; string(m.Data) != "asked" || m.Subject != name+".answers.1" || Parsed(m.Headers()).Get("On") != name+".echo.x" {
+				t.Errorf("%q %q %v", m.Subject, m.Data, m.Headers())
 			}
 			if err := stop(); err != nil {
 				t.Error(err)
@@ -332,9 +335,9 @@ func TestSignature(t *testing.T) {
 	}
 	pub, _ := kp.PublicKey()
 	s := startServer(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: pub}} })
-	dial(t, s, func(o *Options) { o.Key, o.Sign = pub, kp.Sign })
+	dial(t, s, func(o *Options) { o.Login = Login{Key: pub, Sign: kp.Sign} })
 	other, _ := nkeys.CreateUser()
-	_, err = Dial(within(t), Options{Inbox: "_INBOX.x", Key: pub, Sign: other.Sign, Log: zerolog.Nop(), Dial: func(context.Context) (net.Conn, error) { return s.InProcessConn() }})
+	_, err = Dial(within(t), Options{Inbox: "_INBOX.x", Login: Login{Key: pub, Sign: other.Sign}, Log: zerolog.Nop(), Dial: func(context.Context) (net.Conn, error) { return s.InProcessConn() }})
 	if err == nil || !strings.Contains(err.Error(), "Authorization") {
 		t.Errorf("another's signature: %v", err)
 	}
@@ -345,7 +348,7 @@ func TestHostileServer(t *testing.T) {
 	const hello = "INFO {\"headers\":true,\"max_payload\":1000}\r\n"
 	for name, says := range map[string]string{
 		"no greeting": "HTTP/1.1 200 OK\r\n\r\n", "no headers": "INFO {\"max_payload\":1000}\r\n", "bad JSON": "INFO {\r\n", "no end": strings.Repeat("x", 100_000),
-		"refused": hello + "-ERR 'Authorization Violation'\r\n",
+		"refused": hello + "-ERR 'Authorization Violation'\r\n", "no end of greetings": strings.Repeat(hello, 10_000), "a greeting without an end": "INFO {\"x\":\"" + strings.Repeat("x", 100_000),
 	} {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		if c, err := Dial(ctx, Options{Inbox: "_INBOX.x", Log: zerolog.Nop(), Dial: speaks(says)}); err == nil {
@@ -373,6 +376,50 @@ func TestHostileServer(t *testing.T) {
 		c.Close()
 	}
 }
+
+// However a server breaks the protocol, the reading ends, and what is handed over was in what it sent.
+func FuzzSession(f *testing.F) {
+	for _, says := range []string{
+		"MSG a.b 2 5\r\nhello\r\n", "MSG a.b 2 reply 5\r\nhello\r\nPING\r\nPONG\r\n", "HMSG a.b 2 12 17\r\nNATS/1.0\r\n\r\nhello\r\n", "MSG _INBOX.x.0 1 0\r\n\r\n",
+		"MSG _INBOX.x.0t1 1 0\r\n\r\n", "-ERR 'Permissions Violation for Publish to \"a\"'\r\n", "INFO {\"headers\":true,\"max_payload\":1,\"connect_urls\":[\"a:1\"]}\r\n",
+		"HMSG a 2 99 5\r\nhello\r\n", "MSG a 2 999999999\r\n", "+OK\r\n\r\n", "MSG   2 5\r\nhello\r\n",
+	} {
+		f.Add([]byte(says))
+	}
+	f.Fuzz(func(t *testing.T, says []byte) {
+		c := &Conn{o: Options{Log: zerolog.Nop()}, servers: []address{{scheme: "nats", host: "a:1"}}}
+		got := 0
+		handle := func(m Msg) {
+			got += len(m.Data)
+			if got > len(says) || m.Subject == "" && !bytes.Contains(says, []byte("  2")) {
+				t.Errorf("%d bytes came for %q", got, m.Subject)
+			}
+			_, _, _ = m.Get("x"), m.Status(), m.Description()
+		}
+		s := &session{c: c, conn: silent{}, in: bufio.NewReaderSize(bytes.NewReader(says), readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
+			seed: maphash.MakeSeed(), mux: newMux("_INBOX.x."), subs: map[int]*subscription{2: {c: c, id: 2, subject: "a.b", handle: handle}}}
+		p, _, err := s.mux.begin("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.read(); err == nil {
+			t.Error("the reading ended without an error")
+		}
+		s.fail(io.EOF)
+		if m, err := p.Wait(t.Context()); err == nil && len(m.Data) > len(says) {
+			t.Errorf("a reply of %d bytes", len(m.Data))
+		}
+		if len(c.servers) > maxServers {
+			t.Errorf("%d servers are kept", len(c.servers))
+		}
+	})
+}
+
+// silent takes what is written to it.
+type silent struct{ net.Conn }
+
+func (silent) Write(b []byte) (int, error) { return len(b), nil }
+func (silent) Close() error                { return nil }
 
 // speaks dials a server that says its text, and takes what it is told.
 func speaks(text string) func(context.Context) (net.Conn, error) {
@@ -403,6 +450,11 @@ func TestHeader(t *testing.T) {
 	b.Set("ab", "  2")
 	b.Set("b", "x\r\ny")
 	h := b.Header()
+	var number Builder
+	number.SetInt("n", -1<<63)
+	if h := number.Header(); h.Get("n") != "-9223372036854775808" {
+		t.Errorf("%q", h)
+	}
 	if string(h) != "NATS/1.0\r\na: 1\r\nab:   2\r\nb: x  y\r\n\r\n" {
 		t.Errorf("%q", h)
 	}
@@ -420,9 +472,40 @@ func TestHeader(t *testing.T) {
 		}
 	}
 	for block, want := range map[string]string{"NATS/1.0 404 No Messages\r\n\r\n": "No Messages", "NATS/1.0 503\r\n\r\n": "", "NATS/1.0\r\nx: y\r\n\r\n": "", "": ""} {
-		if got := (Msg{Header: Header(block)}).Description(); got != want {
+		if got := (Msg{header: Header(block)}).Description(); got != want {
 			t.Errorf("%q has the description %q, want %q", block, got, want)
 		}
+	}
+}
+
+// A slot that was given up serves again at once, and the late reply to it goes to nobody.
+func TestLateReply(t *testing.T) {
+	m := newMux("in.")
+	reply := func(subject, text string) {
+		slot, turn, ok := slotOf(subject, len(m.prefix))
+		m.deliver(slot, turn, ok, Msg{Data: []byte(text)})
+	}
+	var old []string
+	for range 100 {
+		p, subject, err := m.begin("asked")
+		if err != nil {
+			t.Fatal(err)
+		}
+		old = append(old, subject)
+		if _, err := p.WaitFor(t.Context(), time.Microsecond); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+	}
+	p, subject, err := m.begin("asked")
+	if err != nil || len(m.slots) != 1 {
+		t.Fatalf("%d slots, %v", len(m.slots), err)
+	}
+	for _, late := range append(old, "in.", "in.x", "in.0t", "in.0t1000000000", "in.7", "") {
+		reply(late, "late")
+	}
+	reply(subject, "mine")
+	if got, err := p.WaitFor(t.Context(), time.Minute); err != nil || string(got.Data) != "mine" {
+		t.Errorf("%q, %v", got.Data, err)
 	}
 }
 

@@ -4,39 +4,38 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
 // mux gives each request a reply subject and each reply to its request. The subjects are used again, as the server remembers
-// those that it has seen: one that got its reply serves another request. One whose request was given up serves none until the
-// late reply has come, so a reply is never taken for another's. It relies on one reply at most for each request.
+// those that it has seen: one that got its reply serves another request. One whose request was given up is not: another takes its
+// place, so that a late reply is never taken for another's. It relies on one reply at most for each request.
 type mux struct {
 	prefix string // of the reply subjects, with the dot at its end
 
-	mu    sync.Mutex
-	slots []*Pending
-	free  []*Pending
-	err   error // why no reply will come any more
+	mu      sync.Mutex
+	slots   []*Pending
+	free    []*Pending
+	waiting int
+	idle    chan struct{} // closed once nothing waits; nil while nobody asks
+	err     error         // why no reply will come any more
 }
 
-// Pending is a request that waits for its reply. Wait must be called once.
+// Pending is a request that waits for its reply. Wait or WaitFor must be called once.
 type Pending struct {
-	mux     *mux
-	slot    int
-	subject string
-	reply   chan result // holds one
+	mux   *mux
+	slot  int
+	reply chan result // holds one
+	timer *time.Timer // of WaitFor; nil until there is one
 
-	state state // guarded by mux.mu
+	// Guarded by mux.mu:
+	subject string // of the reply
+	turn    int    // counts the subjects that the slot had
+	asked   string // the request's subject
+	waits   bool
 }
-
-type state uint8
-
-const (
-	idle    state = iota
-	waiting       // for its reply
-	givenUp       // nobody waits any more, and the reply may still come
-)
 
 type result struct {
 	msg Msg
@@ -45,14 +44,13 @@ type result struct {
 
 func newMux(prefix string) *mux { return &mux{prefix: prefix} }
 
-// begin takes a free slot.
-func (m *mux) begin() (*Pending, error) {
+// begin takes a free slot for a request to the subject, and says where its reply is to come.
+func (m *mux) begin(asked string) (p *Pending, reply string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
-		return nil, m.err
+		return nil, "", m.err
 	}
-	var p *Pending
 	if n := len(m.free); n > 0 {
 		p = m.free[n-1]
 		m.free = m.free[:n-1]
@@ -61,75 +59,168 @@ func (m *mux) begin() (*Pending, error) {
 		p.subject = m.prefix + strconv.Itoa(p.slot)
 		m.slots = append(m.slots, p)
 	}
-	p.state = waiting
-	return p, nil
+	p.asked, p.waits = asked, true
+	m.waiting++
+	return p, p.subject, nil
 }
+
+// over ends p's waiting. The caller holds mu.
+func (m *mux) over(p *Pending) {
+	p.waits = false
+	if m.waiting--; m.waiting == 0 && m.idle != nil {
+		close(m.idle)
+		m.idle = nil
+	}
+}
+
+// renew gives p another subject: a reply to the one that it had may still come. The caller holds mu.
+func (m *mux) renew(p *Pending) {
+	p.turn = (p.turn + 1) % maxTurns
+	p.subject = m.prefix + strconv.Itoa(p.slot) + string(turnMark) + strconv.Itoa(p.turn)
+}
+
+const (
+	turnMark = 't'
+	maxTurns = 1_000_000_000 // number reads nine digits
+)
 
 // cancel takes back a begin whose request was not sent.
 func (m *mux) cancel(p *Pending) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if p.state == waiting {
-		p.state = idle
-		m.free = append(m.free, p)
+	if p.waits {
+		m.over(p)
+	} else {
+		<-p.reply // it was ended meanwhile
 	}
+	m.free = append(m.free, p)
 }
 
-// deliver hands a message on to the request that its subject belongs to. A reply that nobody asked for is dropped.
-func (m *mux) deliver(subject []byte, msg Msg) {
-	slot, ok := number(subject[min(len(m.prefix), len(subject)):])
+// slotOf reads the slot and its turn in a reply subject behind a prefix of so many bytes.
+func slotOf[S string | []byte](subject S, prefix int) (slot, turn int, ok bool) {
+	rest := subject[min(prefix, len(subject)):]
+	for i := range len(rest) {
+		if rest[i] == turnMark {
+			slot, ok = number(rest[:i])
+			turn, again := number(rest[i+1:])
+			return slot, turn, ok && again
+		}
+	}
+	slot, ok = number(rest)
+	return slot, 0, ok
+}
+
+// deliver hands a message on to the request that its subject belongs to. A reply that nobody waits for is dropped.
+func (m *mux) deliver(slot, turn int, ok bool, msg Msg) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !ok || slot >= len(m.slots) {
 		return
 	}
-	p := m.slots[slot]
-	switch p.state {
-	case waiting:
-		p.state = idle
+	if p := m.slots[slot]; p.waits && p.turn == turn {
+		m.over(p)
 		p.reply <- result{msg: msg} // Wait frees the slot
-	case givenUp:
-		p.state = idle
-		m.free = append(m.free, p)
 	}
 }
 
-// fail ends every request: no reply will come.
+// fail ends every request, for good: no reply will come.
 func (m *mux) fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.err != nil {
-		return
+	if m.err == nil {
+		m.err = err
+		m.end(err, func(*Pending) bool { return true })
 	}
-	m.err = err
+}
+
+// interrupt ends every request that waits; others may follow.
+func (m *mux) interrupt(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end(err, func(*Pending) bool { return true })
+}
+
+// refuse ends the requests to a subject that the server did not let through.
+func (m *mux) refuse(asked string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.end(err, func(p *Pending) bool { return p.asked == asked })
+}
+
+// end ends the waiting requests that are meant. The caller holds mu.
+func (m *mux) end(err error, meant func(*Pending) bool) {
 	for _, p := range m.slots {
-		if p.state == waiting {
-			p.state = idle
+		if p.waits && meant(p) {
+			m.over(p)
+			m.renew(p)
 			p.reply <- result{err: err}
 		}
 	}
 }
 
-// Wait returns the reply. Errors: nats.ErrNoResponders where nobody serves the subject; ctx's own when it ends first, and
-// nats.ErrDisconnected when the connection breaks: the request may have been carried out then.
-func (p *Pending) Wait(ctx context.Context) (Msg, error) {
+// drained is closed once no request waits.
+func (m *mux) drained() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.idle == nil {
+		m.idle = make(chan struct{})
+	}
+	idle := m.idle
+	if m.waiting == 0 {
+		close(idle)
+		m.idle = nil
+	}
+	return idle
+}
+
+// Wait returns the reply. Errors: nats.ErrNoResponders where nobody serves the subject; nats.ErrPermissionViolation where the
+// server did not let the request through; ctx's own when it ends first, and nats.ErrDisconnected when the connection breaks: the
+// request may have been carried out then.
+func (p *Pending) Wait(ctx context.Context) (Msg, error) { return p.wait(ctx, nil) }
+
+// WaitFor is Wait for no longer than a time, after which its error is context.DeadlineExceeded.
+func (p *Pending) WaitFor(ctx context.Context, most time.Duration) (Msg, error) {
+	if p.timer == nil {
+		p.timer = time.NewTimer(most)
+	} else {
+		p.timer.Reset(most)
+	}
+	return p.wait(ctx, p.timer.C)
+}
+
+func (p *Pending) wait(ctx context.Context, late <-chan time.Time) (Msg, error) {
+	var err error
 	select {
 	case r := <-p.reply:
 		return p.end(r)
 	case <-ctx.Done():
+		err = ctx.Err()
+	case <-late:
+		err = context.DeadlineExceeded
 	}
 	m := p.mux
 	m.mu.Lock()
-	if p.state == waiting {
-		p.state = givenUp
+	if p.waits {
+		p.rest()
+		m.over(p)
+		m.renew(p)
+		m.free = append(m.free, p)
 		m.mu.Unlock()
-		return Msg{}, ctx.Err()
+		return Msg{}, err
 	}
 	m.mu.Unlock()
 	return p.end(<-p.reply) // it came at the same moment
 }
 
+// rest stops the timer, before another request takes the slot.
+func (p *Pending) rest() {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
+}
+
 func (p *Pending) end(r result) (Msg, error) {
+	p.rest()
 	m := p.mux
 	m.mu.Lock()
 	m.free = append(m.free, p)
@@ -141,11 +232,12 @@ func (p *Pending) end(r result) (Msg, error) {
 }
 
 // number reads a decimal number of at most nine digits.
-func number(b []byte) (n int, ok bool) {
+func number[S string | []byte](b S) (n int, ok bool) {
 	if len(b) == 0 || len(b) > 9 {
 		return 0, false
 	}
-	for _, c := range b {
+	for i := range len(b) {
+		c := b[i]
 		if c < '0' || c > '9' {
 			return 0, false
 		}

@@ -5,23 +5,74 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 )
 
-// Over makes a Bus of a nats.go connection, for servers that are reached over TLS, WebSocket or a cluster's addresses. It sends
-// nothing before the first request, and ends with the connection. A request that waits while nats.go reconnects goes on waiting.
-func Over(nc *nats.Conn) Bus { return &over{nc: nc} }
-
-type over struct {
+// NATS is a Bus over a connection of nats.go.
+type NATS struct {
 	nc *nats.Conn
+
+	draining atomic.Bool
 
 	mu  sync.Mutex
 	mux *mux // since the first request
 }
 
+var _ Bus = (*NATS)(nil)
+
+// Over makes a Bus of a nats.go connection. It sends nothing before the first request, and ends with the connection. A request that
+// waits while nats.go reconnects goes on waiting, unless the connection's owner calls Disconnected.
+func Over(nc *nats.Conn) *NATS { return &NATS{nc: nc} }
+
+// Disconnected ends the requests that wait with nats.ErrDisconnected. It is for nats.go's handler of that.
+func (o *NATS) Disconnected() {
+	if m := o.asked(); m != nil {
+		m.interrupt(nats.ErrDisconnected)
+	}
+}
+
+// Failed takes the connection's asynchronous errors: it ends the requests that the server did not let through. It is for nats.go's
+// handler of errors.
+func (o *NATS) Failed(err error) {
+	if m, subject := o.asked(), forbidden(err); m != nil && subject != "" {
+		m.refuse(subject, err)
+	}
+}
+
+// Drain ends the connection when the requests that wait have their replies, or with ctx; none is taken any more. Error: ctx's,
+// where it ended first.
+func (o *NATS) Drain(ctx context.Context) error {
+	defer o.nc.Close()
+	o.draining.Store(true)
+	m := o.asked()
+	if m == nil {
+		return nil
+	}
+	select {
+	case <-m.drained():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends the connection; requests that wait fail.
+func (o *NATS) Close() { o.nc.Close() }
+
+// Server is the URL that the connection stands to, without what authorizes; empty while it is broken.
+func (o *NATS) Server() string { return o.nc.ConnectedUrlRedacted() }
+
+// asked is the mux; nil where nothing was requested.
+func (o *NATS) asked() *mux {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.mux
+}
+
 // replies subscribes to the replies, once.
-func (o *over) replies() (*mux, error) {
+func (o *NATS) replies() (*mux, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.mux != nil {
@@ -29,11 +80,8 @@ func (o *over) replies() (*mux, error) {
 	}
 	m := newMux(o.nc.NewInbox() + ".")
 	sub, err := o.nc.Subscribe(m.prefix+"*", func(reply *nats.Msg) {
-		msg := Msg{Data: reply.Data}
-		if reply.Header != nil {
-			msg.Header = reply.Header
-		}
-		m.deliver([]byte(reply.Subject), msg)
+		slot, turn, ok := slotOf(reply.Subject, len(m.prefix))
+		m.deliver(slot, turn, ok, Msg{Data: reply.Data, parsed: reply.Header})
 	})
 	if err != nil {
 		return nil, err
@@ -43,51 +91,73 @@ func (o *over) replies() (*mux, error) {
 	return m, nil
 }
 
-func (o *over) Start(subject string, h Header, data []byte) (*Pending, error) {
+func (o *NATS) Start(subject string, h Header, data []byte) (*Pending, error) {
 	if !validSubject(subject) {
 		return nil, nats.ErrBadSubject
+	}
+	switch {
+	case o.draining.Load():
+		return nil, nats.ErrConnectionDraining
+	case o.nc.IsClosed():
+		return nil, nats.ErrConnectionClosed
+	case !o.nc.IsConnected():
+		return nil, nats.ErrDisconnected // nats.go would keep it until it is back
 	}
 	m, err := o.replies()
 	if err != nil {
 		return nil, err
 	}
-	p, err := m.begin()
+	p, reply, err := m.begin(subject)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.nc.PublishMsg(&nats.Msg{Subject: subject, Reply: p.subject, Header: h.parse(), Data: data}); err != nil {
+	if err := o.publish(subject, reply, h, data); err != nil {
 		m.cancel(p)
 		return nil, err
 	}
 	return p, nil
 }
 
-func (o *over) Publish(subject string, h Header, data []byte) error {
+func (o *NATS) Publish(subject string, h Header, data []byte) error {
 	if !validSubject(subject) {
 		return nats.ErrBadSubject
 	}
-	return o.nc.PublishMsg(&nats.Msg{Subject: subject, Header: h.parse(), Data: data})
+	return o.publish(subject, "", h, data)
 }
 
-func (o *over) Ask(subject, reply string, data []byte) error {
+// sent is a message on its way to nats.go, which keeps nothing of it.
+type sent struct {
+	m      nats.Msg
+	values []string
+}
+
+var sents = sync.Pool{New: func() any { return &sent{m: nats.Msg{Header: make(nats.Header)}} }}
+
+func (o *NATS) publish(subject, reply string, h Header, data []byte) error {
+	s := sents.Get().(*sent)
+	defer func() {
+		clear(s.m.Header)
+		clear(s.values)
+		s.m = nats.Msg{Header: s.m.Header}
+		sents.Put(s)
+	}()
+	s.m.Subject, s.m.Reply, s.m.Data = subject, reply, data
+	s.values = h.parseInto(s.m.Header, s.values[:0])
+	return o.nc.PublishMsg(&s.m)
+}
+
+func (o *NATS) Ask(subject, reply string, data []byte) error {
 	if !validSubject(subject) || !validSubject(reply) {
 		return nats.ErrBadSubject
 	}
 	return o.nc.PublishRequest(subject, reply, data)
 }
 
-func (o *over) Subscribe(subject, queue string, handle func(Msg)) (stop func() error, err error) {
+func (o *NATS) Subscribe(subject, queue string, handle func(Msg)) (stop func() error, err error) {
 	if !validSubject(subject) || queue != "" && !validSubject(queue) {
 		return nil, nats.ErrBadSubject
 	}
-	hear := func(m *nats.Msg) {
-		msg := Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data}
-		if m.Header != nil {
-			msg.Header = m.Header
-		}
-		handle(msg)
-	}
-	sub, err := o.nc.QueueSubscribe(subject, queue, hear)
+	sub, err := o.nc.QueueSubscribe(subject, queue, func(m *nats.Msg) { handle(Received(m)) })
 	if err != nil {
 		return nil, err
 	}
@@ -99,10 +169,10 @@ func (o *over) Subscribe(subject, queue string, handle func(Msg)) (stop func() e
 	}, nil
 }
 
-func (o *over) Later(subject string, h Header, data []byte) error { return o.Publish(subject, h, data) }
+func (o *NATS) Later(subject string, h Header, data []byte) error { return o.Publish(subject, h, data) }
 
 // Flush returns when what came before is handed over, too: nats.go keeps it in a queue for each subscription.
-func (o *over) Flush(ctx context.Context) error {
+func (o *NATS) Flush(ctx context.Context) error {
 	if err := o.nc.FlushWithContext(ctx); err != nil {
 		return err
 	}
@@ -118,9 +188,9 @@ func (o *over) Flush(ctx context.Context) error {
 	}
 }
 
-func (o *over) Connected() bool { return o.nc.IsConnected() }
+func (o *NATS) Connected() bool { return o.nc.IsConnected() }
 
-func (o *over) MaxPayload() int64 { return o.nc.MaxPayload() }
+func (o *NATS) MaxPayload() int64 { return o.nc.MaxPayload() }
 
 // validSubject reports whether a subject can stand in a line of the protocol.
 func validSubject(s string) bool {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"hash/maphash"
 	"io"
 	"net"
 	"strconv"
@@ -18,6 +19,7 @@ const (
 	keptBuffer  = 256 << 10 // write buffers up to this size are used again
 	maxBuffered = 16 << 20  // bytes that may wait to be written
 	maxMessage  = 64 << 20
+	keptReply   = 128 // bytes of a reply subject that is kept
 )
 
 // errCongested is returned while too much waits to be written: the server does not read.
@@ -25,12 +27,16 @@ var errCongested = errors.New("too much waits to be sent to the NATS server")
 
 // session is a Conn's life from one dial to the next break.
 type session struct {
-	c    *Conn
-	conn net.Conn
-	in   *bufio.Reader
-	mux  *mux
-	kick chan struct{} // holds at most one: something waits to be written
-	quit chan struct{} // closed when the session has failed
+	c       *Conn
+	at      address
+	conn    net.Conn
+	secured bool
+	in      *bufio.Reader
+	mux     *mux
+	kick    chan struct{} // holds at most one: something waits to be written
+	quit    chan struct{} // closed when the session has failed
+	seed    maphash.Seed
+	replies [512]string // of the reader alone
 
 	mu      sync.Mutex
 	out     []byte // waits to be written
@@ -233,11 +239,15 @@ func (s *session) fail(err error) {
 	s.mux.fail(gone)
 }
 
-// read takes what comes, until the connection breaks.
+// read takes what comes, until the connection breaks. Its error is what the server said before, where it said something.
 func (s *session) read() error {
+	var said error
 	for {
 		line, err := s.in.ReadSlice('\n')
 		if err != nil {
+			if said != nil {
+				return said
+			}
 			return err
 		}
 		switch {
@@ -249,9 +259,17 @@ func (s *session) read() error {
 			err = s.answer()
 		case bytes.HasPrefix(line, []byte("PONG")):
 			s.pong()
+		case bytes.HasPrefix(line, []byte("INFO ")):
+			_, err = s.c.heed(s, line)
 		case bytes.HasPrefix(line, []byte("-ERR")):
 			// The server closes the connection itself where the error is one that ends it.
-			s.c.o.Log.Warn().Err(refusal(line)).Str("connection", s.c.o.Name).Msg("the NATS server reports an error")
+			refused := refusal(line)
+			if subject := forbidden(refused); subject != "" {
+				s.mux.refuse(subject, refused)
+			} else if !errors.Is(refused, nats.ErrPermissionViolation) {
+				said = refused
+			}
+			s.c.o.Log.Warn().Err(refused).Str("connection", s.c.o.Name).Msg("the NATS server reports an error")
 		}
 		if err != nil {
 			return err
@@ -260,6 +278,18 @@ func (s *session) read() error {
 }
 
 var errProtocol = errors.New("the server sent what is not the NATS protocol")
+
+// reply is a reply subject as a string. Callers use their subjects again, so each of the last ones is kept where its hash says.
+func (s *session) reply(subject []byte) string {
+	if len(subject) > keptReply {
+		return string(subject)
+	}
+	known := &s.replies[maphash.Bytes(s.seed, subject)%uint64(len(s.replies))]
+	if *known != string(subject) {
+		*known = string(subject)
+	}
+	return *known
+}
 
 // message reads a message: subject, subscription, reply (optional), length of the header (with one), length of all.
 func (s *session) message(line []byte, withHeader bool) error {
@@ -299,7 +329,7 @@ func (s *session) message(line []byte, withHeader bool) error {
 	name := append(subject[:0], f[0]...)
 	msg := Msg{}
 	if n == fixed+1 {
-		msg.Reply = string(f[2])
+		msg.Reply = s.reply(f[2])
 	}
 	body := make([]byte, size)
 	if _, err := io.ReadFull(s.in, body); err != nil {
@@ -310,10 +340,11 @@ func (s *session) message(line []byte, withHeader bool) error {
 	}
 	msg.Data = body[head:]
 	if head > 0 {
-		msg.Header = Header(body[:head])
+		msg.header = Header(body[:head])
 	}
 	if id == repliesID {
-		s.mux.deliver(name, msg)
+		slot, turn, ok := slotOf(name, len(s.mux.prefix))
+		s.mux.deliver(slot, turn, ok, msg)
 		return nil
 	}
 	if sub := s.subscription(id); sub != nil {

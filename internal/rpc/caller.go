@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,12 +22,36 @@ import (
 
 // Caller is the calling side on one connection, for one site. It is safe for concurrent use and has nothing to close.
 type Caller struct {
-	link lean.Link
-	site subjects.Site
+	link  lean.Link
+	site  subjects.Site
+	known atomic.Pointer[map[name]string] // the subjects of the endpoints that were called
+}
+
+// name is an endpoint's.
+type name struct {
+	service  subjects.Service
+	method   string
+	internal bool
+}
+
+// subjectOf is the endpoint's subject, which is made once.
+func subjectOf[Req, Res any](c *Caller, e *subjects.Endpoint[Req, Res]) string {
+	n, known := name{e.Service, e.Method, e.Internal}, c.known.Load()
+	if known != nil {
+		if subject, ok := (*known)[n]; ok {
+			return subject
+		}
+	}
+	grown := map[name]string{n: e.Subject(c.site)}
+	if known != nil {
+		maps.Copy(grown, *known)
+	}
+	c.known.CompareAndSwap(known, &grown) // who loses makes it again
+	return grown[n]
 }
 
 // NewCaller makes a Caller; the connection remains its maker's.
-func NewCaller(link lean.Link, site subjects.Site) *Caller { return &Caller{link, site} }
+func NewCaller(link lean.Link, site subjects.Site) *Caller { return &Caller{link: link, site: site} }
 
 // Site is the site that is called.
 func (c *Caller) Site() subjects.Site { return c.site }
@@ -75,18 +101,26 @@ func WithReply(r *Reply) CallOption { return func(o *callOptions) { o.reply = r 
 // Errors: the service's refusal is a *fault.Error with its code, message and field; a *NoAnswer where none came; an
 // invalid_argument for a request that is too large or can't be encoded, which is not sent.
 func Call[Req, Res any](ctx context.Context, c *Caller, e subjects.Endpoint[Req, Res], req *Req, options ...CallOption) (*Res, error) {
+	return CallUntil(ctx, c, time.Time{}, e, req, options...)
+}
+
+// CallUntil is Call that waits until a time, or until ctx ends before; the zero time makes it Call. It needs no context of its own
+// for that.
+func CallUntil[Req, Res any](ctx context.Context, c *Caller, until time.Time, e subjects.Endpoint[Req, Res], req *Req, options ...CallOption) (*Res, error) {
 	out := takeOutgoing()
 	defer out.release()
 	if err := encodeTo(&out.body, req); err != nil {
 		return nil, fault.Wrap(err, fault.InvalidArgument, "the request to %s.%s can't be written as JSON", e.Service, e.Method)
 	}
-	o := callOptions{out: out}
-	for _, option := range options {
-		option(&o)
+	if len(options) > 0 {
+		out.o.out = out
+		for _, option := range options {
+			option(&out.o)
+		}
 	}
-	reply, err := c.exchange(ctx, out, e.Subject(c.site), out.body.Bytes())
-	if reply.Header != nil && o.reply != nil {
-		*o.reply = reply
+	reply, err := c.exchange(ctx, out, until, subjectOf(c, &e), out.body.Bytes())
+	if reply != nil && out.o.reply != nil {
+		*out.o.reply = Reply{reply.Data, reply.Headers()}
 	}
 	if err != nil {
 		return nil, err
@@ -101,6 +135,11 @@ func Call[Req, Res any](ctx context.Context, c *Caller, e subjects.Endpoint[Req,
 // CallRaw is Call for a subject and a payload as they are. header may be nil, and is not changed. A refusal is an error
 // beside the reply that carried it.
 func CallRaw(ctx context.Context, c *Caller, subject string, payload []byte, header nats.Header) (*Reply, error) {
+	return CallRawUntil(ctx, c, time.Time{}, subject, payload, header)
+}
+
+// CallRawUntil is to CallRaw what CallUntil is to Call.
+func CallRawUntil(ctx context.Context, c *Caller, until time.Time, subject string, payload []byte, header nats.Header) (*Reply, error) {
 	out := takeOutgoing()
 	defer out.release()
 	for name, values := range header {
@@ -108,65 +147,67 @@ func CallRaw(ctx context.Context, c *Caller, subject string, payload []byte, hea
 			out.set(name, value)
 		}
 	}
-	reply, err := c.exchange(ctx, out, subject, payload)
-	if reply.Header == nil {
+	reply, err := c.exchange(ctx, out, until, subject, payload)
+	if reply == nil {
 		return nil, err
 	}
-	return &reply, err
+	return &Reply{reply.Data, reply.Headers()}, err
 }
 
-// exchange completes the headers, sends the request and waits. The reply has a header, also when it is a refusal.
-func (c *Caller) exchange(ctx context.Context, out *outgoing, subject string, payload []byte) (Reply, error) {
-	left := DefaultTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		left = time.Until(deadline)
-	} else {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, left)
-		defer cancel()
+// exchange completes the headers, sends the request and waits, until a time where that is given. The reply, which is
+// good until out is released, is there also when it is a refusal, and nil where none came.
+func (c *Caller) exchange(ctx context.Context, out *outgoing, until time.Time, subject string, payload []byte) (*lean.Msg, error) {
+	left, timed := DefaultTimeout, true
+	if !until.IsZero() {
+		left = time.Until(until)
+	} else if deadline, ok := ctx.Deadline(); ok {
+		left, timed = time.Until(deadline), false
 	}
 	switch most := c.link.MaxPayload(); {
 	case ctx.Err() != nil || left < time.Millisecond:
-		return Reply{}, notSent(ctx.Err(), fault.DeadlineExceeded, "no time was left to ask %s; nothing was sent", subject)
-	case !c.link.Connected():
-		return Reply{}, notSent(nats.ErrDisconnected, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
+		return nil, notSent(ctx.Err(), fault.DeadlineExceeded, "no time was left to ask %s; nothing was sent", subject)
 	case int64(len(payload)+out.header.Len()+requestHeaderRoom) > most:
-		return Reply{}, fault.New(fault.InvalidArgument, "the request of %d bytes is over the limit of %d", len(payload), most-requestHeaderRoom)
+		return nil, fault.New(fault.InvalidArgument, "the request of %d bytes is over the limit of %d", len(payload), most-requestHeaderRoom)
 	}
 	out.complete(scope.From(ctx), min(left, maxTimeout))
 	pending, err := c.link.Start(subject, out.header.Header(), payload)
 	switch {
 	case errors.Is(err, nats.ErrBadSubject):
-		return Reply{}, noAnswer(ctx, subject, err)
+		return nil, noAnswer(ctx, subject, err)
+	case lean.Unauthorized(err):
+		return nil, fault.Wrap(err, fault.Unauthenticated, "the NATS server does not accept these credentials any more; nothing was sent to %s", subject)
 	case errors.Is(err, nats.ErrMaxPayload):
-		return Reply{}, fault.Wrap(err, fault.InvalidArgument, "the request of %d bytes is over the server's limit", len(payload))
+		return nil, fault.Wrap(err, fault.InvalidArgument, "the request of %d bytes is over the server's limit", len(payload))
 	case err != nil:
-		return Reply{}, notSent(err, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
+		return nil, notSent(err, fault.Unavailable, "there is no connection to ask %s; nothing was sent, ask again", subject)
 	}
-	msg, err := pending.Wait(ctx)
-	if err != nil {
-		return Reply{}, noAnswer(ctx, subject, err)
+	if timed {
+		out.reply, err = pending.WaitFor(ctx, left)
+	} else {
+		out.reply, err = pending.Wait(ctx)
 	}
-	reply := Reply{msg.Data, msg.Header}
-	if reply.Header == nil {
-		reply.Header = lean.Header(nil)
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return nil, fault.Wrap(err, fault.PermissionDenied, "this user may not do that here: connect with credentials that may")
+	case err != nil:
+		return nil, noAnswer(ctx, subject, err)
 	}
-	if n := reply.Sequence(); n > 0 {
+	if n, _ := strconv.ParseUint(out.reply.Get(subjects.HeaderSequence), 10, 64); n > 0 {
 		scope.Note(ctx, n)
 	}
-	return reply, refusalOf(reply)
+	return &out.reply, refusalOf(&out.reply)
 }
 
 // requestHeaderRoom is what the connection's limit keeps for the headers that a call adds itself.
 const requestHeaderRoom = 512
 
 // refusalOf reads a failure's headers and body; nil for a success. A code that this program does not know is internal.
-func refusalOf(msg Reply) error {
-	code := msg.Header.Get(subjects.HeaderErrorCode)
+func refusalOf(msg *lean.Msg) error {
+	code := msg.Get(subjects.HeaderErrorCode)
 	if code == "" {
 		return nil
 	}
-	f := &fault.Error{Code: fault.Code(code), Message: msg.Header.Get(subjects.HeaderError)}
+	f := &fault.Error{Code: fault.Code(code), Message: msg.Get(subjects.HeaderError)}
 	var w wireError
 	if decodeReply(msg.Data, &w) == nil && w.Error.Message != "" { // the body says more than the header, where it can be read
 		f.Message, f.Field = w.Error.Message, w.Error.Field
@@ -182,6 +223,8 @@ type outgoing struct {
 	header lean.Builder
 	own    []string // names of the headers that the caller set itself
 	body   bytes.Buffer
+	o      callOptions
+	reply  lean.Msg
 }
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
@@ -195,6 +238,7 @@ func (o *outgoing) release() {
 	o.header.Reset()
 	o.own = o.own[:0]
 	o.body.Reset()
+	o.o, o.reply = callOptions{}, lean.Msg{}
 	outgoings.Put(o)
 }
 
@@ -205,7 +249,9 @@ func (o *outgoing) set(name, value string) {
 
 // complete sets the headers that the caller did not set itself.
 func (o *outgoing) complete(s *scope.Scope, left time.Duration) {
-	o.add(subjects.HeaderTimeout, strconv.FormatInt(max(1, left.Milliseconds()), 10))
+	if !slices.Contains(o.own, subjects.HeaderTimeout) {
+		o.header.SetInt(subjects.HeaderTimeout, max(1, left.Milliseconds()))
+	}
 	if s == nil {
 		return
 	}

@@ -96,7 +96,7 @@ func FuzzTimeout(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		d, err := timeoutOf(lean.Msg{Header: nats.Header{"Waybill-Timeout": {text}}})
+		d, err := timeoutOf(lean.Received(&nats.Msg{Header: nats.Header{"Waybill-Timeout": {text}}}))
 		if text == "" { // as good as absent
 			if err != nil || d != DefaultTimeout {
 				t.Fatalf("%v, %v", d, err)

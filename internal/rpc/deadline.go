@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	"waybill/internal/fault"
@@ -22,13 +23,84 @@ func deadline(next invoke) invoke {
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithDeadline(ctx, x.arrived.Add(d))
-		defer cancel()
+		bounded := &boundedContext{Context: ctx, until: x.arrived.Add(d)}
+		defer bounded.end()
+		ctx = bounded
 		err = next(ctx, x)
 		if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return ended(ctx, err)
 		}
 		return err
+	}
+}
+
+// boundedContext is context.WithDeadline for those who may never look: its timer runs once somebody waits for the end.
+type boundedContext struct {
+	context.Context // the parent
+	until           time.Time
+
+	mu     sync.Mutex
+	inner  context.Context // nil until somebody waits
+	cancel context.CancelFunc
+	over   bool
+}
+
+func (c *boundedContext) Deadline() (time.Time, bool) { return c.until, true }
+
+func (c *boundedContext) Done() <-chan struct{} { return c.waited().Done() }
+
+func (c *boundedContext) Err() error {
+	if !time.Now().Before(c.until) {
+		return c.waited().Err()
+	}
+	if inner := c.looked(); inner != nil {
+		return inner.Err()
+	}
+	return c.Context.Err()
+}
+
+// Value finds what context looks for in a parent that ends, once it has asked for Done.
+func (c *boundedContext) Value(key any) any {
+	if inner := c.looked(); inner != nil {
+		return inner.Value(key)
+	}
+	return c.Context.Value(key)
+}
+
+// looked is the context with its timer where there is one, or where it has ended; nil else.
+func (c *boundedContext) looked() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return c.timed()
+	}
+	return c.inner
+}
+
+// waited is the context with its timer.
+func (c *boundedContext) waited() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.timed()
+}
+
+// timed makes the context with its timer, once. The caller holds mu.
+func (c *boundedContext) timed() context.Context {
+	if c.inner == nil {
+		c.inner, c.cancel = context.WithDeadline(c.Context, c.until)
+		if c.over {
+			c.cancel()
+		}
+	}
+	return c.inner
+}
+
+// end ends it, also for who looks later.
+func (c *boundedContext) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over = true; c.cancel != nil {
+		c.cancel()
 	}
 }
 

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -58,5 +59,47 @@ func TestDeadlineReachesTheHandler(t *testing.T) {
 	}
 	if d := receive(t, left, "the handler"); d > 2*time.Second || d < time.Second {
 		t.Errorf("%v left of 2 s", d)
+	}
+}
+
+// A request's context is what context.WithDeadline makes, whenever it is looked at.
+func TestBoundedContext(t *testing.T) {
+	why := errors.New("stopped")
+	root, stop := context.WithCancelCause(context.WithValue(t.Context(), keyOfIdempotency{}, "x"))
+	bounded := func(d time.Duration) *boundedContext { return &boundedContext{Context: root, until: time.Now().Add(d)} }
+
+	late := bounded(-time.Millisecond)
+	if !errors.Is(late.Err(), context.DeadlineExceeded) || !errors.Is(context.Cause(late), context.DeadlineExceeded) {
+		t.Errorf("after its time: %v, %v", late.Err(), context.Cause(late))
+	}
+	soon := bounded(5 * time.Millisecond)
+	child, cancel := context.WithCancel(soon)
+	defer cancel()
+	receive(t, child.Done(), "the child of one whose time is over")
+	if !errors.Is(child.Err(), context.DeadlineExceeded) {
+		t.Errorf("the child ended with %v", child.Err())
+	}
+	done, unseen, seen := bounded(time.Hour), bounded(time.Hour), bounded(time.Hour)
+	if done.Err() != nil || unseen.Err() != nil || done.Value(keyOfIdempotency{}) != "x" {
+		t.Errorf("before: %v, %v", done.Err(), unseen.Err())
+	}
+	held := done.Done()
+	done.end()
+	unseen.end()
+	receive(t, held, "the end")
+	receive(t, unseen.Done(), "the end of one that nobody had looked at")
+	for _, c := range []*boundedContext{done, unseen} {
+		if !errors.Is(c.Err(), context.Canceled) {
+			t.Errorf("after its request: %v", c.Err())
+		}
+	}
+	held = seen.Done()
+	lazy := bounded(time.Hour)
+	stop(why)
+	receive(t, held, "the end with its parent")
+	for _, c := range []*boundedContext{seen, lazy} {
+		if !errors.Is(c.Err(), context.Canceled) || !errors.Is(context.Cause(c), why) {
+			t.Errorf("with its parent: %v, %v", c.Err(), context.Cause(c))
+		}
 	}
 }

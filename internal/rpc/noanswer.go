@@ -24,6 +24,16 @@ func (n *NoAnswer) Error() string { return n.fault.Error() }
 // Unwrap returns the fault.
 func (n *NoAnswer) Unwrap() error { return n.fault }
 
+// Undecided is err with the code deadline_exceeded where it is a NoAnswer after which the outcome is not known, for whoever goes
+// by codes alone. The code is unavailable else where the connection broke.
+func Undecided(err error) error {
+	var n *NoAnswer
+	if errors.As(err, &n) && n.Sent && n.fault.Code == fault.Unavailable {
+		return &NoAnswer{true, fault.Wrap(n, fault.DeadlineExceeded, "%s", n.fault.Message)}
+	}
+	return err
+}
+
 // noAnswer explains why a request to subject went unanswered.
 func noAnswer(ctx context.Context, subject string, err error) *NoAnswer {
 	switch {

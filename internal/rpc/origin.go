@@ -13,17 +13,15 @@ import (
 // that is no id and a traceparent that is none are not the caller's fault worth refusing: new ones take their place.
 func origin(next invoke) invoke {
 	return func(ctx context.Context, x *exchange) error {
-		s := &scope.Scope{Cause: x.incoming.Get(subjects.HeaderRequestID)}
-		if !id.Valid(s.Cause, id.MaxDerived) {
-			s.Cause = id.New()
+		cause, trace := x.incoming.Get(subjects.HeaderRequestID), x.incoming.Get(subjects.HeaderTraceparent)
+		if !id.Valid(cause, id.MaxDerived) {
+			cause = id.New()
 		}
-		if t := x.incoming.Get(subjects.HeaderTraceparent); validTraceparent(t) {
-			s.Traceparent = t
-		} else {
-			s.Traceparent = scope.NewTraceparent()
+		if !validTraceparent(trace) {
+			trace = scope.NewTraceparent()
 		}
-		x.cause = s.Cause
-		ctx = scope.With(ctx, s)
+		x.cause = cause
+		ctx, _ = scope.Begin(ctx, cause, trace)
 		if key := x.incoming.Get(subjects.HeaderIdempotencyKey); key != "" {
 			if !validKey(key) {
 				return fault.New(fault.InvalidArgument, "the header %s must be 1 to %d visible ASCII characters",

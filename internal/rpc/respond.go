@@ -36,7 +36,7 @@ func respond(bus lean.Bus, limit func() int, log zerolog.Logger) middleware {
 			err := next(ctx, x)
 			if err == nil {
 				x.header.Set(subjects.HeaderDurability, x.durability)
-				x.header.Set(subjects.HeaderSequence, strconv.FormatUint(x.sequence, 10))
+				x.header.SetInt(subjects.HeaderSequence, int64(x.sequence))
 			} else if failed := x.fail(fault.From(err), limit()); failed != nil {
 				log.Error().Err(failed).Str("subject", x.endpoint.subject).Msg("an error could not be encoded")
 				return err

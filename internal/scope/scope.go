@@ -37,6 +37,25 @@ type key struct{}
 // With returns a context that carries s.
 func With(ctx context.Context, s *Scope) context.Context { return context.WithValue(ctx, key{}, s) }
 
+// Begin is With and a new Scope in one.
+func Begin(ctx context.Context, cause, traceparent string) (context.Context, *Scope) {
+	c := &carrier{Context: ctx, s: Scope{Cause: cause, Traceparent: traceparent}}
+	return c, &c.s
+}
+
+// carrier is the context of a Scope that is part of it.
+type carrier struct {
+	context.Context
+	s Scope
+}
+
+func (c *carrier) Value(k any) any {
+	if k == (key{}) {
+		return &c.s
+	}
+	return c.Context.Value(k)
+}
+
 // From returns the context's scope, or nil.
 func From(ctx context.Context) *Scope {
 	s, _ := ctx.Value(key{}).(*Scope)

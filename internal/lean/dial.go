@@ -1,0 +1,103 @@
+package lean
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+
+	"github.com/coder/websocket"
+)
+
+// reach opens a connection to a server, as far as its greeting.
+func (c *Conn) reach(ctx context.Context, a address) (net.Conn, error) {
+	if c.o.Dial != nil {
+		return c.o.Dial(ctx)
+	}
+	if a.webSocket() {
+		return c.webSocket(ctx, a)
+	}
+	return c.socket(ctx, a)
+}
+
+// socket opens the socket that everything else lies on.
+func (c *Conn) socket(ctx context.Context, a address) (net.Conn, error) {
+	network := "tcp"
+	if a.scheme == "unix" {
+		network = "unix"
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, a.host)
+	if err != nil {
+		return nil, err
+	}
+	if c.o.Wrap != nil {
+		conn = c.o.Wrap(conn)
+	}
+	return conn, nil
+}
+
+// tlsFor is the configuration for a server: its name is the address's unless the user chose one.
+func (c *Conn) tlsFor(a address) *tls.Config {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.o.TLS != nil {
+		config = c.o.TLS.Clone()
+	}
+	if config.ServerName == "" {
+		config.ServerName = a.name
+	}
+	return config
+}
+
+var errNoTLS = errors.New("the server offers no TLS")
+
+// secure goes on in TLS after the greeting, where either side wants that. What came behind the greeting was not secured: nothing may.
+func (c *Conn) secure(ctx context.Context, s *session, i *info) error {
+	wanted := s.at.secure() || c.o.TLS != nil
+	if s.at.webSocket() {
+		s.secured = s.at.secure()
+		return nil
+	}
+	if !wanted && !i.TLSRequired {
+		return nil
+	}
+	if !i.TLSRequired && !i.TLSAvailable {
+		return errNoTLS
+	}
+	if s.in.Buffered() > 0 {
+		return errProtocol
+	}
+	conn := tls.Client(s.conn, c.tlsFor(s.at))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	s.conn, s.in, s.secured = conn, bufio.NewReaderSize(conn, readBuffer), true
+	return nil
+}
+
+// webSocket opens a WebSocket, whose binary messages are the bytes of the protocol.
+func (c *Conn) webSocket(ctx context.Context, a address) (net.Conn, error) {
+	transport := &http.Transport{
+		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return c.socket(ctx, a) },
+		TLSClientConfig: c.tlsFor(a),
+	}
+	defer transport.CloseIdleConnections()
+	// The client follows no redirect: where a server sends to is nothing that its user named.
+	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	ws, _, err := websocket.Dial(ctx, a.String(), &websocket.DialOptions{HTTPClient: client})
+	if err != nil {
+		return nil, err
+	}
+	// The net.Conn ends with Close and not with the dial's ctx.
+	return &webSocket{websocket.NetConn(context.WithoutCancel(ctx), ws, websocket.MessageBinary), ws}, nil
+}
+
+// webSocket closes at once: a farewell would wait for a server that may not answer.
+type webSocket struct {
+	net.Conn
+	ws *websocket.Conn
+}
+
+func (w *webSocket) Close() error { return w.ws.CloseNow() }
