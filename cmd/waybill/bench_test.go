@@ -187,15 +187,27 @@ func TestBenchAgainstASite(t *testing.T) {
 	}
 }
 
-// TestBenchIsInterrupted: what was measured until then is shown and marked, and nothing is left behind.
+// TestBenchIsInterrupted: a terminal sees how far it is; what was measured until the interruption is shown and marked, and nothing is
+// left behind.
 func TestBenchIsInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	out := filepath.Join(t.TempDir(), "out")
 	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(2*time.Second, cancel)
+	defer cancel()
 	var said, err buffer
-	code := newProgram(strings.NewReader(""), &said, &err, []string{"HOME=" + dir}).run(ctx,
+	p := newProgram(strings.NewReader(""), &said, &err, []string{"HOME=" + dir})
+	p.errTerminal = true
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(err.String(), "journal, 2 callers: 0.4 of 60s, ") && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		cancel()
+	}()
+	code := p.run(ctx,
 		[]string{"bench", "journal", "--duration", "1m", "--warmup", "0s", "--concurrency", "2,4", "--data", dir, "--out", out, "-o", "json"})
+	<-watching
 	if code != exitFailed || !strings.Contains(err.String(), "it was interrupted") {
 		t.Errorf("exit %d, %q", code, err.String())
 	}

@@ -31,7 +31,7 @@ type brake struct {
 const (
 	brakeInterval = 200 * time.Millisecond
 	leastInFlight = 32          // the brake never lets in fewer
-	burst         = 512         // nor more: so many may come at once while it is open
+	burst         = 256         // nor more: so many may come at once while it is open
 	brakeForgets  = time.Second // without a request served, after which nothing is known any more
 
 	// The processors count as at work where the process used so much of them, or, where others use them, where a request waited so long
