@@ -9,8 +9,9 @@ import (
 
 // brake bounds the requests of one method in flight by how long they take. The limit of a service is there for bursts: held full
 // by more requests than can be served, it means that each waits for all the others, and that those that are turned away wait for
-// them, too. So where the requests of an interval took longer than the target on average, while the processors were at work, no
-// more are let in than were served in the target's time (Little's law). Where they took less the bound grows again.
+// them, too. So where some were turned away in an interval, and those that were served took longer than the target on average, while
+// the processors were at work, no more are let in than were served in the target's time (Little's law). Otherwise the bound grows
+// again: as many callers as have found room so far, who wait for each other, are no overload.
 // One that waits for somebody else, such as a payment gateway, takes long without work for the processors: that is no overload.
 type brake struct {
 	target time.Duration
@@ -18,6 +19,7 @@ type brake struct {
 
 	inFlight atomic.Int64
 	bound    atomic.Int64
+	refused  atomic.Bool  // some in this interval
 	last     atomic.Int64 // when the bound was last looked at, in ns since the brake began
 
 	mu     sync.Mutex
@@ -30,14 +32,14 @@ type brake struct {
 
 const (
 	brakeInterval = 200 * time.Millisecond
-	leastInFlight = 32          // the brake never lets in fewer
+	leastInFlight = 64          // the brake never lets in fewer
 	burst         = 256         // nor more: so many may come at once while it is open
 	brakeForgets  = time.Second // without a request served, after which nothing is known any more
 
 	// The processors count as at work where the process used so much of them, or, where others use them, where a request waited so long
 	// until its worker began with it.
-	brakeCPU  = 0.35
-	brakeWait = 5 * time.Millisecond
+	brakeCPU  = 0.15
+	brakeWait = 2 * time.Millisecond
 )
 
 func newBrake(target time.Duration) *brake {
@@ -60,6 +62,7 @@ func (b *brake) enter(now time.Time) bool {
 		}
 	}
 	b.inFlight.Add(-1)
+	b.refused.Store(true)
 	return false
 }
 
@@ -87,7 +90,7 @@ func (b *brake) adjust(passed time.Duration) {
 	served := time.Duration(b.served)
 	busy := float64(used-b.used) >= brakeCPU*float64(passed)*float64(runtime.GOMAXPROCS(0)) || b.waited >= brakeWait*served
 	bound := b.bound.Load()
-	if b.took > b.target*served && busy && passed <= brakeForgets {
+	if b.refused.Swap(false) && b.took > b.target*served && busy && passed <= brakeForgets {
 		bound = max(leastInFlight, int64(float64(b.served)*float64(b.target)/float64(passed)))
 	} else {
 		bound = min(bound+bound/4, burst)

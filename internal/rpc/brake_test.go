@@ -49,47 +49,47 @@ func (b *braked) room() int {
 
 func TestBrake(t *testing.T) {
 	b := newBraked(100 * time.Millisecond)
-	if n := b.room(); n != burst {
-		t.Errorf("%d get in at first, not %d", n, burst)
+	room := func(want int, when string) {
+		t.Helper()
+		if n := b.room(); n != want { // the next one was refused
+			t.Errorf("%d get in %s, not %d", n, when, want)
+		}
 	}
-	b.interval(t, 1, time.Second, 0.9) // the interval's first one ends it
-	b.interval(t, 99, time.Second, 0.9)
-	b.interval(t, 1, time.Second, 0.9) // 98 and this one were served in 200 ms
-	if n := b.room(); n != 49 {
-		t.Errorf("%d get in where half as many are served within the target, not 49", n)
-	}
+	room(burst, "at first")
+	b.interval(t, 1, time.Second, 0.9) // the first one ends the interval
+	room(leastInFlight, "where hardly any was served")
+	b.interval(t, 200, time.Second, 0.9) // so does this one: the bound grows, as none was refused since
+	b.refused.Store(true)
+	b.interval(t, 1, time.Second, 0.9)
+	room(100, "where 200 were served in twice the target")
 	for range 20 {
+		b.refused.Store(true)
 		b.interval(t, 50, 50*time.Millisecond, 0.9)
 	}
-	if n := b.room(); n != burst {
-		t.Errorf("%d get in after a time in which all were quick, not %d", n, burst)
+	room(burst, "after a time in which all were quick")
+	b.interval(t, 1, time.Second, 0.9)
+	for range 10 {
+		b.interval(t, 50, time.Second, 0.9)
 	}
-	for range 3 {
-		b.interval(t, 1, time.Second, 0.9)
-	}
-	if n := b.room(); n != leastInFlight {
-		t.Errorf("%d get in where hardly any are served, not %d", n, leastInFlight)
-	}
+	room(burst, "after a time in which none was refused")
+	b.interval(t, 1, time.Second, 0.9)
 	b.now = b.now.Add(brakeForgets + time.Millisecond)
-	if n := b.room(); n != burst {
-		t.Errorf("%d get in after a second without a request, not %d", n, burst)
-	}
+	room(burst, "after a second without a request")
 }
 
 // Requests that wait for somebody else, and not for a processor, are no overload; those that a processor kept waiting are.
 func TestBrakeOfOthers(t *testing.T) {
 	b := newBraked(100 * time.Millisecond)
 	for range 5 {
+		b.refused.Store(true)
 		b.interval(t, 10, 5*time.Second, 0.1)
 	}
 	if n := b.room(); n != burst {
 		t.Errorf("%d get in while the processors rest, not %d", n, burst)
 	}
-	for range 3 {
-		b.now = b.now.Add(brakeInterval)
-		b.inFlight.Add(1)
-		b.leave(b.now.Add(-time.Second), b.now.Add(-time.Second+2*brakeWait), b.now, true)
-	}
+	b.now = b.now.Add(brakeInterval)
+	b.inFlight.Add(1)
+	b.leave(b.now.Add(-time.Second), b.now.Add(-time.Second+2*brakeWait*11), b.now, true) // with the nine that are left
 	if n := b.room(); n != leastInFlight {
 		t.Errorf("%d get in while others have the processors, not %d", n, leastInFlight)
 	}
