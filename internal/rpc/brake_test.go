@@ -1,9 +1,13 @@
 package rpc
 
 import (
+	"context"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
+
+	"waybill/internal/fault"
 )
 
 // braked is a brake with a clock and a processor of its own.
@@ -92,5 +96,52 @@ func TestBrakeOfOthers(t *testing.T) {
 	b.leave(b.now.Add(-time.Second), b.now.Add(-time.Second+2*brakeWait*11), b.now, true) // with the nine that are left
 	if n := b.room(); n != leastInFlight {
 		t.Errorf("%d get in while others have the processors, not %d", n, leastInFlight)
+	}
+}
+
+// A method that is brisk turns away what its brake does not let in, and nothing else of the service; what has left makes room.
+func TestBrakeOfAService(t *testing.T) {
+	b := newBus(t)
+	entered, open := make(chan struct{}, burst), make(chan struct{})
+	o := silent
+	o.Brisk = map[string]time.Duration{"get": time.Second}
+	s := b.serve(o, func(s *Server) {
+		Handle(s, endpointNamed("get"), func(ctx context.Context, a *ask) (*answer, error) {
+			entered <- struct{}{}
+			<-open
+			return greet(ctx, a)
+		})
+		Handle(s, endpointNamed("list"), greet)
+	})
+	s.endpoints[0].brake.bound.Store(leastInFlight)
+	c := NewCaller(b.link(), "local")
+	ctx := within(t)
+	var held sync.WaitGroup
+	for range leastInFlight {
+		held.Go(func() {
+			if _, err := Call(ctx, c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
+				t.Errorf("a request that found room: %v", err)
+			}
+		})
+	}
+	for range leastInFlight {
+		receive(t, entered, "the handler")
+	}
+	_, err := Call(ctx, c, endpointNamed("get"), &ask{Name: "x"})
+	refused(t, err, fault.ResourceExhausted, "")
+	if _, err := Call(ctx, c, endpointNamed("list"), &ask{Name: "x"}); err != nil {
+		t.Errorf("another method: %v", err)
+	}
+	close(open)
+	held.Wait()
+	for s.endpoints[0].brake.inFlight.Load() > 0 && ctx.Err() == nil { // a request leaves just after its reply
+		runtime.Gosched()
+	}
+	if _, err := Call(ctx, c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
+		t.Errorf("after the others: %v", err)
+	}
+	stop(t, s)
+	if stats := s.Stats(); stats.InFlight != 0 || s.endpoints[0].brake.inFlight.Load() != 0 || stats.Endpoints[0].Errors[fault.ResourceExhausted] != 1 {
+		t.Errorf("%+v, %d in the brake", stats, s.endpoints[0].brake.inFlight.Load())
 	}
 }

@@ -5,7 +5,7 @@
 //
 // The way of a request, outside in; each layer is a middleware in a file of its own:
 //
-//	dispatch    on the subscription's goroutine: no reply subject, at the limit, stopping; else to a worker
+//	dispatch    on the subscription's goroutine: no reply subject, at the limit or the brake, stopping; else to a worker
 //	└ respond   writes the reply or the error
 //	 └ measure  counts, times, observes
 //	  └ report  logs what the caller must not see
