@@ -88,7 +88,8 @@ func (b *brake) leave(arrived, began, now time.Time, succeeded bool) {
 func (b *brake) adjust(passed time.Duration) {
 	used := b.cpu()
 	served := time.Duration(b.served)
-	busy := float64(used-b.used) >= brakeCPU*float64(passed)*float64(runtime.GOMAXPROCS(0)) || b.waited >= brakeWait*served
+	processors := min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) // the runtime may have some to spare for what waits for the disk
+	busy := float64(used-b.used) >= brakeCPU*float64(passed)*float64(processors) || b.waited >= brakeWait*served
 	bound := b.bound.Load()
 	if b.refused.Swap(false) && b.took > b.target*served && busy && passed <= brakeForgets {
 		bound = max(leastInFlight, int64(float64(b.served)*float64(b.target)/float64(passed)))
