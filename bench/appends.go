@@ -48,12 +48,12 @@ type AppendsRow struct {
 // server with sync_interval: always. Both are the same server in this process, over the same kind of connection, with the same
 // journal code, and each append is an order of its own with a compare-and-set.
 func Appends(ctx context.Context, o AppendsOptions) (report AppendsReport, err error) {
-	shared, err := openAppender(ctx, filepath.Join(o.Dir, "shared"), false)
+	shared, err := openAppender(ctx, filepath.Join(o.Dir, "shared"), sharedBarrier)
 	if err != nil {
 		return report, err
 	}
 	defer func() { err = errors.Join(err, shared.close()) }()
-	always, err := openAppender(ctx, filepath.Join(o.Dir, "always"), true)
+	always, err := openAppender(ctx, filepath.Join(o.Dir, "always"), syncAlways)
 	if err != nil {
 		return report, err
 	}
@@ -114,9 +114,17 @@ type appender struct {
 	barrier *embedded.Barrier
 }
 
-// openAppender starts a server on an empty store in dir. One that syncs always needs no barrier, so its barrier lets everyone
-// pass.
-func openAppender(ctx context.Context, dir string, always bool) (a *appender, err error) {
+// appendKind is what makes an append durable.
+type appendKind uint8
+
+const (
+	sharedBarrier appendKind = iota // one syncfs for all who wait
+	syncAlways                      // the server, before it acknowledges; its barrier lets everyone pass
+	fastAppends                     // nothing: it survives the death of the process alone
+)
+
+// openAppender starts a server on an empty store in dir.
+func openAppender(ctx context.Context, dir string, kind appendKind) (a *appender, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -126,11 +134,11 @@ func openAppender(ctx context.Context, dir string, always bool) (a *appender, er
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if a.barrier, err = embedded.NewBarrier(dir, !always, nil); err != nil {
+	if a.barrier, err = embedded.NewBarrier(dir, kind == sharedBarrier, nil); err != nil {
 		return nil, err
 	}
 	if a.server, err = server.NewServer(&server.Options{
-		ServerName: "bench", DontListen: true, JetStream: true, StoreDir: dir, SyncAlways: always, NoSigs: true, NoLog: true,
+		ServerName: "bench", DontListen: true, JetStream: true, StoreDir: dir, SyncAlways: kind == syncAlways, NoSigs: true, NoLog: true,
 	}); err != nil {
 		return nil, err
 	}

@@ -297,6 +297,7 @@ func BenchmarkBarrier(b *testing.B) {
 	check(b, err)
 	defer bar.Close()
 	var seq atomic.Uint64
+	b.ReportAllocs()
 	b.SetParallelism(32) // 64 waiters on two cores
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {

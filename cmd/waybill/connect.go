@@ -93,8 +93,8 @@ func (x *connection) settleOutput() error {
 	return nil
 }
 
-// open connects. The client must be closed.
-func (x *connection) open(ctx context.Context) (*client.Client, error) {
+// open connects, with options over those that all commands have. The client must be closed.
+func (x *connection) open(ctx context.Context, more ...client.Option) (*client.Client, error) {
 	options := []client.Option{client.WithSite(subjects.Site(x.site)), client.WithName("waybill command"),
 		client.WithTimeout(x.timeout), client.WithRetry(retryInCommand), client.WithSignature(signature())}
 	if x.creds != "" {
@@ -103,7 +103,7 @@ func (x *connection) open(ctx context.Context) (*client.Client, error) {
 	if x.rootCA != "" {
 		options = append(options, client.WithRootCA(x.rootCA))
 	}
-	return client.Connect(ctx, x.server, options...)
+	return client.Connect(ctx, x.server, append(options, more...)...)
 }
 
 // signature is who runs the command, for the history of what it changes: user@host, as far as the machine knows.

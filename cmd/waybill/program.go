@@ -75,7 +75,7 @@ func (p *program) root() *cobra.Command {
 	add(groupSite, p.serve(), p.demo())
 	add(groupTrade, p.order(), p.catalog(), p.stock(), p.payment(), p.shipment())
 	add(groupCare, p.config(), p.health(), p.services(), p.events(), p.dead(), p.notification(), p.webhook(), p.customer(), p.call(),
-		p.verify(), p.rebuild())
+		p.verify(), p.rebuild(), p.bench())
 	root.AddCommand(p.version())
 	return root
 }

@@ -71,3 +71,13 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkEncode(b *testing.B) {
+	request := &ask{Name: "x", Lines: []line{{"espresso", 2}, {"beans-1kg", 1}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Encode(request); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

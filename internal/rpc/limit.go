@@ -18,7 +18,7 @@ func (s *Server) arrive(ctx context.Context, e *endpoint, m lean.Msg) {
 	}
 	x := takeExchange()
 	x.endpoint, x.arrived, x.incoming = e, time.Now(), m
-	switch s.limit.enter(s.maxInFlight()) {
+	switch s.admit(e, x.arrived) {
 	case entered:
 		s.workers.run(ctx, x, &s.limit)
 		return
@@ -30,6 +30,16 @@ func (s *Server) arrive(ctx context.Context, e *endpoint, m lean.Msg) {
 	x.later = true
 	_ = e.turnAway(ctx, x) // the refusal itself, answered and counted by the layers that it went through
 	x.release()
+}
+
+// admit asks the service's limit, and then the method's brake.
+func (s *Server) admit(e *endpoint, now time.Time) admission {
+	a := s.limit.enter(s.maxInFlight())
+	if a == entered && e.brake != nil && !e.brake.enter(now) {
+		s.limit.leave()
+		return full
+	}
+	return a
 }
 
 func (s *Server) maxInFlight() int {

@@ -5,7 +5,7 @@
 //
 // The way of a request, outside in; each layer is a middleware in a file of its own:
 //
-//	dispatch    on the subscription's goroutine: no reply subject, at the limit, stopping; else to a worker
+//	dispatch    on the subscription's goroutine: no reply subject, at the limit or the brake, stopping; else to a worker
 //	└ respond   writes the reply or the error
 //	 └ measure  counts, times, observes
 //	  └ report  logs what the caller must not see
@@ -64,8 +64,10 @@ type Options struct {
 
 	Barrier     Barrier    // nil: every reply is fast
 	MaxInFlight func() int // live bound on requests at work in this server; nil or a value below 1: DefaultMaxInFlight
-	MaxPayload  int        // bytes of a request's or a reply's body; 0: what the connection allows
-	Log         zerolog.Logger
+	// Brisk are methods whose requests in flight are bounded by what can be served within a time, too, while the service is overloaded.
+	Brisk      map[string]time.Duration
+	MaxPayload int // bytes of a request's or a reply's body; 0: what the connection allows
+	Log        zerolog.Logger
 
 	Observe func(Observation)                                   // optional: told of each answered request
 	Refuse  func(service subjects.Service, method string) error // optional: an error is the answer to every request, and to "probe"
@@ -116,6 +118,7 @@ type endpoint struct {
 
 	serve    invoke // the whole onion
 	turnAway invoke // its two outermost layers, around the exchange's refusal
+	brake    *brake // nil for none
 	stats    endpointStats
 }
 
@@ -172,6 +175,9 @@ func (s *Server) add(e *endpoint) {
 		s.mistakes = append(s.mistakes, fmt.Errorf("%s.%s was handled twice", e.service, e.method))
 	default:
 		s.assemble(e)
+		if target := s.opts.Brisk[e.method]; target > 0 && !e.internal {
+			e.brake = newBrake(target)
+		}
 		s.endpoints = append(s.endpoints, e)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maxParked bounds the workers that a server keeps while there is nothing to do. Beyond it they come and go with the
@@ -67,7 +68,13 @@ func (w *workers) park() bool {
 // serve takes one request through the onion. Its error was answered and counted there.
 func serve(ctx context.Context, x *exchange, l *limit) {
 	defer l.leave()
-	_ = x.endpoint.serve(ctx, x)
+	if brake, arrived := x.endpoint.brake, x.arrived; brake != nil {
+		began := time.Now()
+		err := x.endpoint.serve(ctx, x)
+		brake.leave(arrived, began, time.Now(), err == nil)
+	} else {
+		_ = x.endpoint.serve(ctx, x)
+	}
 	x.release()
 }
 
