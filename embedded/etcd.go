@@ -174,8 +174,9 @@ func etcdConfig(o etcdOrder, host string, log *etcdLog) *embed.Config {
 
 	// Alone, it elects itself, within two elections' time: short ones make for a quick start. Each tick wakes the process: longer ones
 	// make for a quiet one. docs/benchmarks.md has the figures.
-	cfg.TickMs = 30
-	cfg.ElectionMs = 150
+	cfg.TickMs = 50
+	cfg.ElectionMs = 250
+	cfg.BackendBatchInterval = 500 * time.Millisecond // what was acknowledged is in the log
 
 	cfg.ListenClientUrls = []url.URL{{Scheme: "http", Host: o.Addr}}
 	cfg.AdvertiseClientUrls = cfg.ListenClientUrls

@@ -126,7 +126,7 @@ func TestEtcdStartsBesideADyingOne(t *testing.T) {
 }
 
 // TestEtcdWaitsForAFormerOne has another process hold the database for a while, as one does that is slow to die: it is waited for, and its
-// data is not taken for damaged.
+// data is taken for damaged only where it is.
 func TestEtcdWaitsForAFormerOne(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "etcd")
@@ -134,18 +134,26 @@ func TestEtcdWaitsForAFormerOne(t *testing.T) {
 	_, err := client.Put(t.Context(), "/a", "1")
 	check(t, err)
 	stopEtcd(t, k)
-	f, err := os.OpenFile(databaseFile(dir), os.O_RDWR, 0)
-	check(t, err)
-	check(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
-	held := 2 * time.Second
-	time.AfterFunc(held, func() { f.Close() })
-	began := time.Now()
-	k, client = keepEtcd(t, EtcdConfig{DataDir: dir})
-	if took := time.Since(began); took < held*9/10 {
-		t.Errorf("it started after %v", took)
+	for _, damaged := range []bool{false, true} {
+		if damaged {
+			check(t, os.WriteFile(databaseFile(dir), make([]byte, 64<<10), 0o600))
+		}
+		f, err := os.OpenFile(databaseFile(dir), os.O_RDWR, 0)
+		check(t, err)
+		check(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+		held := 2 * time.Second
+		time.AfterFunc(held, func() { f.Close() })
+		began := time.Now()
+		k, client = keepEtcd(t, EtcdConfig{DataDir: dir})
+		if took := time.Since(began); took < held*9/10 {
+			t.Errorf("it started after %v", took)
+		}
+		if k.current().fresh != damaged {
+			t.Errorf("its data was set aside: %t", !damaged)
+		}
+		if !damaged {
+			holds(t, client, "/a", "1")
+		}
+		stopEtcd(t, k)
 	}
-	if k.current().fresh {
-		t.Error("its data was set aside")
-	}
-	holds(t, client, "/a", "1")
 }
