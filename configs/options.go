@@ -55,7 +55,7 @@ var options = []Option{
 		field: func(c *Config) any { return &c.EtcdAddr }, check: checkAddr},
 	{Name: "nats-url", Type: TypeText, Help: "existing NATS cluster to use, such as nats://a:4222,nats://b:4222; empty: NATS runs in this process",
 		field: func(c *Config) any { return &c.NATSURL }, check: checkNATSURL, secret: true},
-	{Name: "etcd-endpoints", Type: TypeList, Help: "existing etcd cluster to use, such as http://a:2379,http://b:2379; empty: etcd runs in this process",
+	{Name: "etcd-endpoints", Type: TypeList, Help: "existing etcd cluster to use, such as http://a:2379,http://b:2379; empty: etcd runs in a child of this process",
 		field: func(c *Config) any { return &c.EtcdEndpoints }, check: checkEndpoints, secret: true},
 	{Name: "creds", Type: TypeText, Help: "path of an nkey seed, of a .creds file, or of another node's directory of secrets",
 		field: func(c *Config) any { return &c.Creds }, check: anything, secret: true},

@@ -4,185 +4,181 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/url"
-	"sync"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/rs/zerolog"
-	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 
 	"waybill/internal/fault"
 )
 
-// EtcdConfig says how etcd is to run.
-type EtcdConfig struct {
-	DataDir string // DATA/etcd; made if need be
-	Addr    string // host:port of the clients' listener, on loopback; port 0 is any free one
-	// Seed gives one that has to begin with nothing what it should hold. May be nil.
-	Seed func(context.Context, *clientv3.Client) error
-	// Quota is the most that its database may have, in bytes; 0 is what a site needs, many times over. For tests.
-	Quota int64
-	Log   zerolog.Logger
-
-	hook func(method string) // called within each request over the network, for tests
-}
-
-// Etcd is a running etcd of one member. Its methods are safe for concurrent use.
-type Etcd struct {
-	etcd   *embed.Etcd
-	client *clientv3.Client
-	log    *etcdLog
-
-	// Fresh says that its data was damaged and is set aside: it began with nothing.
-	Fresh bool
-	space struct {
-		mu  sync.Mutex
-		err error // why room could not be made the last time
-	}
-	stop    chan struct{} // holds the right to stop
-	stopped chan struct{}
-}
+// Etcd runs in a process of its own, which is this program started again: a panic in one of etcd's goroutines, and a page of its
+// database that can't be read, end the process that they are in, and nothing in that process can keep them from it. What is in
+// this file runs there; etcdprocess.go is its parent's side.
 
 const (
-	closeExtra   = 300 * time.Millisecond // beyond what etcd gives its clients to end their requests
-	walSegment   = 4 << 20                // of 64 MB as etcd has it: two are preallocated
-	etcdQuota    = 256 << 20              // settings, health and elections take a few hundred kilobytes
-	etcdSnapshot = 5_000                  // entries between snapshots, so that a start has little to read
+	closeWait    = time.Second // what etcd's clients get to end their requests
+	walSegment   = 4 << 20     // of 64 MB as etcd has it: two are preallocated
+	etcdQuota    = 256 << 20   // settings, health and elections take a few hundred kilobytes
+	etcdSnapshot = 5_000       // entries between snapshots, so that a start has little to read
+	formerLook   = 10 * time.Millisecond
+
+	// Of etcd's own heap, which is small: what lives in it is some 10 MB.
+	etcdGC     = 40
+	etcdMemory = 64 << 20
 )
 
-// wal.SegmentSizeBytes is a variable of its package; setting it once, before the first use, is the only way to tune it.
-var tuneWAL = sync.OnceFunc(func() { wal.SegmentSizeBytes = walSegment })
+// How a process knows that it is to be etcd: by its name and its environment at once, of which no user's input can set both.
+const (
+	etcdName = "waybill: etcd" // argv[0], for ps
+	etcdMark = "WAYBILL_IS_ETCD"
+)
 
-// StartEtcd starts etcd and returns when it can be read and written. Its error is one line that says what to do: a port that
-// is taken, a directory that can't be written, data of another program's version; then nothing is left running. Data that is
-// damaged is set aside. It needs no port for peers: it has none. A client's way in is the loopback interface alone, because etcd
-// knows no users here.
-func StartEtcd(ctx context.Context, c EtcdConfig) (*Etcd, error) {
-	if err := CheckListener(c.Addr, false, false); err != nil {
-		return nil, err
-	}
-	host, _, err := splitAddr(c.Addr)
-	if err != nil {
-		return nil, err
-	}
-	if err := privateDir(c.DataDir); err != nil { // etcd warns about any other mode
-		return nil, err
-	}
-	if err := writable(c.DataDir); err != nil {
-		return nil, err
-	}
-	tuneWAL()
-	fresh, err := setAsideDamaged(c.DataDir, c.Log)
-	if err != nil {
-		return nil, err
-	}
-	log := newEtcdLog(c.Log)
-	e := &Etcd{log: log, Fresh: fresh, stop: make(chan struct{}, 1), stopped: make(chan struct{})}
-	if err := e.start(ctx, c, host); err != nil {
-		return nil, err
-	}
-	if fresh && c.Seed != nil {
-		if err := c.Seed(ctx, e.client); err != nil {
-			e.giveUp()
-			return nil, err
-		}
-	}
-	return e, nil
+// asked says that this program asks at its start whether it is to be etcd. One that does not would begin all over again as its own child.
+var asked atomic.Bool
+
+// planted is called once etcd is ready, with what the order says. Only tests set it.
+var planted func(what string, e *embed.Etcd)
+
+// etcdOrder is what the process is told: the first line of its standard input.
+type etcdOrder struct {
+	DataDir string `json:"data_dir"`
+	Addr    string `json:"addr"`
+	Quota   int64  `json:"quota"`
+	Plant   string `json:"plant,omitempty"`
 }
 
-type startedEtcd struct {
-	etcd *embed.Etcd
-	err  error
+// RunAsEtcd is to be called first in main, also in a test's that starts nodes: where this process was started by KeepEtcd to be
+// etcd it runs etcd and never returns. In any other process it returns at once.
+func RunAsEtcd() {
+	if asked.Store(true); os.Args[0] != etcdName || os.Getenv(etcdMark) == "" {
+		return
+	}
+	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP) // they reach the whole group; the parent says when this one ends
+	nameProcess()
+	debug.SetGCPercent(etcdGC)
+	debug.SetMemoryLimit(etcdMemory)
+	out := zerolog.New(os.Stdout) // one write for each line, so that lines of several goroutines stay whole
+	order, stop, err := takeOrders(os.Stdin)
+	if err == nil {
+		err = serveEtcd(order, out, stop)
+	}
+	if err != nil {
+		f := fault.From(err)
+		out.Log().Str(wordKey, wordFailed).Str("code", string(f.Code)).Str("reason", f.Message).Send()
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
-func (e *Etcd) start(ctx context.Context, c EtcdConfig, host string) error {
-	started := make(chan startedEtcd, 1)
-	go func() { // a fatal complaint ends this goroutine, and then the log has the reason
-		r := startedEtcd{err: errEtcdFatal}
-		defer func() {
-			if p := recover(); p != nil {
-				r.err = fmt.Errorf("etcd panicked: %v", p)
-			}
-			started <- r
-		}()
-		r.etcd, r.err = embed.StartEtcd(etcdConfig(c, host, e.log))
+// serveEtcd runs etcd until stop is closed. Its error says why etcd can't be started. What etcd itself calls fatal ends the process
+// from within, as a panic does.
+func serveEtcd(o etcdOrder, out zerolog.Logger, stop <-chan struct{}) error {
+	wal.SegmentSizeBytes = walSegment // a variable of its package: there is no other way to tune it
+	host, _, err := splitAddr(o.Addr)
+	if err != nil {
+		return err
+	}
+	if err := awaitFormer(o.DataDir, out); err != nil {
+		return err
+	}
+	fresh, err := setAsideDamaged(o.DataDir, out)
+	if err != nil {
+		return err
+	}
+	log := newEtcdLog(out)
+	e, err := embed.StartEtcd(etcdConfig(o, host, log))
+	if err != nil {
+		return startError(o, err, log.why())
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+	case err := <-e.Err():
+		return startError(o, err, log.why())
+	case <-e.Server.StopNotify():
+		return startError(o, errEtcdStopped, log.why())
+	case <-stop:
+		return nil
+	}
+	out.Log().Str(wordKey, wordReady).Str("addr", e.Clients[0].Addr().String()).Bool("fresh", fresh).Send()
+	if planted != nil {
+		planted(o.Plant, e)
+	}
+	select {
+	case <-stop:
+	case err = <-e.Err():
+		return fault.Wrap(err, fault.Unavailable, "etcd stopped by itself (%v)", err)
+	case <-e.Server.StopNotify():
+		return fault.New(fault.Unavailable, "etcd stopped by itself (%s)", log.why())
+	}
+	log.stopping.Store(true)
+	closed := make(chan struct{})
+	go func() { // ends at the latest when the last client's connection does, which the end of the process brings
+		e.Close()
+		close(closed)
 	}()
 	select {
-	case r := <-started:
-		if r.err != nil {
-			return e.startError(c, r.err)
+	case <-closed:
+	case <-time.After(closeWait):
+		for _, l := range e.Clients {
+			l.Close()
 		}
-		e.etcd = r.etcd
-	case <-e.log.fatal:
-		go discard(started)
-		return e.startError(c, errEtcdFatal)
-	case <-ctx.Done():
-		go discard(started)
-		return fault.Wrap(ctx.Err(), fault.DeadlineExceeded, "etcd was not ready in time (%s)", e.log.why())
+		e.Server.Stop()
 	}
-	var err error
-	select {
-	case <-e.etcd.Server.ReadyNotify():
-		e.client = v3client.New(e.etcd.Server)
-		return nil
-	case err = <-e.etcd.Err():
-		err = e.startError(c, err)
-	case <-e.etcd.Server.StopNotify():
-		err = e.startError(c, errEtcdFatal)
-	case <-e.log.fatal:
-		err = e.startError(c, errEtcdFatal)
-	case <-ctx.Done():
-		err = fault.Wrap(ctx.Err(), fault.DeadlineExceeded, "etcd was not ready in time (%s)", e.log.why())
-	}
-	e.giveUp()
-	return err
+	return nil
 }
 
-// giveUp stops what has not begun its work. What met something fatal may never end: it is not waited for longer than a clean stop takes.
-func (e *Etcd) giveUp() {
-	go e.shutdown()
-	select {
-	case <-e.stopped:
-	case <-time.After(stopTimeout):
+// awaitFormer waits until no other process has etcd's database open: a start may find one that is still dying with its parent. Its
+// own parent bounds it.
+func awaitFormer(dir string, out zerolog.Logger) error {
+	file := databaseFile(dir)
+	if _, err := os.Stat(file); err != nil {
+		return nil // checkEtcd and etcd itself say more
 	}
+	f := flock.New(file, flock.SetFlag(os.O_RDWR))
+	if free, err := f.TryLock(); err == nil && !free {
+		out.Debug().Str(wordKey, wordError).Str("reason", "another process has its database open").Msg("etcd waits for a former process to end")
+		_, _ = f.TryLockContext(context.Background(), formerLook)
+	}
+	return f.Unlock()
 }
 
-// discard closes an etcd that comes up after its start was given up: StartEtcd can't be interrupted. Where one of its own
-// goroutines met something fatal it never returns, and this one waits with it until the process ends.
-func discard(started <-chan startedEtcd) {
-	if r := <-started; r.etcd != nil {
-		r.etcd.Close()
-	}
-}
+func databaseFile(dir string) string { return filepath.Join(dir, "member", "snap", "db") }
 
-var errEtcdFatal = errors.New("etcd stopped by itself")
+var errEtcdStopped = errors.New("etcd stopped by itself")
 
-func (e *Etcd) startError(c EtcdConfig, err error) error {
+func startError(o etcdOrder, err error, why string) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
-		return portError(err, "etcd", c.Addr, "--etcd-addr")
+		return portError(err, "etcd", o.Addr, "--etcd-addr")
 	}
 	return fault.Wrap(err, fault.FailedPrecondition,
-		"etcd can't open its data in %s (%s): check its owner and free space, use the program that wrote it, or restore a backup", c.DataDir, e.log.why())
+		"etcd can't open its data in %s (%s): check its owner and free space, use the program that wrote it, or restore a backup", o.DataDir, why)
 }
 
-func etcdConfig(c EtcdConfig, host string, log *etcdLog) *embed.Config {
+func etcdConfig(o etcdOrder, host string, log *etcdLog) *embed.Config {
 	cfg := embed.NewConfig()
 	cfg.Name = "waybill"
-	cfg.Dir = c.DataDir
+	cfg.Dir = o.DataDir
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.zap())
 
 	// Alone, it elects itself, within two elections' time: short ones make for a quick start. Each tick wakes the process: longer ones
 	// make for a quiet one. docs/benchmarks.md has the figures.
-	cfg.TickMs = 30
-	cfg.ElectionMs = 150
+	cfg.TickMs = 50
+	cfg.ElectionMs = 250
+	cfg.BackendBatchInterval = 500 * time.Millisecond // what was acknowledged is in the log
 
-	cfg.ListenClientUrls = []url.URL{{Scheme: "http", Host: c.Addr}}
+	cfg.ListenClientUrls = []url.URL{{Scheme: "http", Host: o.Addr}}
 	cfg.AdvertiseClientUrls = cfg.ListenClientUrls
 	// A member has to have an address for peers, but nobody listens on it.
 	cfg.ListenPeerUrls = nil
@@ -193,80 +189,15 @@ func etcdConfig(c EtcdConfig, host string, log *etcdLog) *embed.Config {
 	cfg.CORS = map[string]struct{}{"http://waybill.invalid": {}}
 	cfg.HostWhitelist = map[string]struct{}{"localhost": {}, "127.0.0.1": {}, "::1": {}, host: {}}
 	cfg.EnableGRPCGateway = false
-	cfg.GRPCAdditionalServerOptions = log.guards(c.hook)
 
 	cfg.SnapshotCount = etcdSnapshot
 	cfg.SnapshotCatchUpEntries = etcdSnapshot
 	cfg.MaxSnapFiles, cfg.MaxWalFiles = 2, 2
-	cfg.QuotaBackendBytes = cmp.Or(c.Quota, etcdQuota)
+	cfg.QuotaBackendBytes = cmp.Or(o.Quota, etcdQuota)
 	cfg.AutoCompactionMode = embed.CompactorModeRevision
 	cfg.AutoCompactionRetention = "10000" // of which the settings' history is a small part
 	cfg.MaxRequestBytes = 1 << 20
 	cfg.WarningApplyDuration = time.Second
 	cfg.WarningUnaryRequestDuration = time.Second
 	return cfg
-}
-
-// Client talks to etcd within the process, without a socket. It belongs to the Etcd and ends with it.
-func (e *Etcd) Client() *clientv3.Client { return e.client }
-
-// Addr is the clients' host:port, with the port that was chosen where 0 was asked for.
-func (e *Etcd) Addr() string { return e.etcd.Clients[0].Addr().String() }
-
-// Healthy returns why etcd can't do its work, or nil. It reads state only.
-func (e *Etcd) Healthy() error {
-	if err := e.over(); err != nil {
-		return err
-	}
-	return e.spaceError()
-}
-
-// over returns why etcd is at its end, or nil.
-func (e *Etcd) over() error {
-	select {
-	case <-e.log.fatal:
-		return fault.New(fault.Unavailable, "etcd gave up (%s): it is restarted once the disk is well", e.log.why())
-	case <-e.etcd.Server.StopNotify():
-		return fault.New(fault.Unavailable, "etcd is stopped")
-	default:
-		return nil
-	}
-}
-
-// Stop ends the client, the listener and etcd, and returns when all of it has ended. Error: deadline_exceeded where ctx ends
-// first; etcd goes on stopping, and Stop may be called again to wait for it.
-func (e *Etcd) Stop(ctx context.Context) error {
-	select {
-	case e.stop <- struct{}{}: // the first one stops, for all
-		go e.shutdown()
-	default:
-	}
-	select {
-	case <-e.stopped:
-		return nil
-	case <-ctx.Done():
-		return fault.Wrap(ctx.Err(), fault.DeadlineExceeded, "etcd has not stopped in time")
-	}
-}
-
-func (e *Etcd) shutdown() {
-	e.log.stopping.Store(true)
-	if e.client != nil {
-		e.client.Close()
-	}
-	closed := make(chan struct{})
-	go func() { // ends at the latest when the last client's connection does
-		e.etcd.Close()
-		close(closed)
-	}()
-	select {
-	case <-closed:
-	case <-time.After(e.etcd.Server.Cfg.ReqTimeout() + closeExtra):
-		// A connection on which nothing was ever sent keeps Close waiting. The requests have ended by now, so that the rest may.
-		for _, l := range e.etcd.Clients {
-			l.Close()
-		}
-		e.etcd.Server.Stop()
-	}
-	close(e.stopped)
 }

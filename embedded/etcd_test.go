@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,42 +18,67 @@ import (
 	"waybill/internal/fault"
 )
 
-func startEtcd(t *testing.T, dir string) *Etcd {
+// keepEtcd keeps an etcd for the length of the test, by default in a directory of its own and on any port, and a client of it.
+func keepEtcd(t testing.TB, c EtcdConfig) (*KeptEtcd, *clientv3.Client) {
 	t.Helper()
+	if c.DataDir == "" {
+		c.DataDir = filepath.Join(t.TempDir(), "etcd")
+	}
+	if c.Addr == "" {
+		c.Addr = "127.0.0.1:0"
+	}
+	c.Log = testLog(t).Level(8)
 	begin := time.Now()
-	e, err := StartEtcd(ctxFor(t, 10*time.Second), EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: "127.0.0.1:0", Log: testLog(t)})
+	k, err := KeepEtcd(ctxFor(t, 20*time.Second), c, NewDisk(filepath.Dir(c.DataDir), func() uint64 { return 1 << 20 }, nil))
 	check(t, err)
 	t.Logf("started in %v", time.Since(begin))
-	t.Cleanup(func() { stopEtcd(t, e) })
-	return e
+	t.Cleanup(func() { stopEtcd(t, k) })
+	return k, dialEtcd(t, k)
 }
 
-func stopEtcd(t *testing.T, e *Etcd) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+// stopEtcd ends an etcd; one that is stopped already stays so.
+func stopEtcd(t testing.TB, k *KeptEtcd) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := e.Stop(ctx); err != nil {
+	if err := k.Stop(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+func dialEtcd(t testing.TB, k *KeptEtcd) *clientv3.Client {
+	t.Helper()
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{k.Addr()}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
+	check(t, err)
+	t.Cleanup(func() { _ = c.Close() }) // its error is the end of its own context
+	return c
+}
+
+// current is the process of the moment; nil where none runs.
+func (k *KeptEtcd) current() *etcdProcess {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.now
+}
+
+func holds(t testing.TB, c *clientv3.Client, key, value string) {
+	t.Helper()
+	r, err := c.Get(ctxFor(t, 20*time.Second), key)
+	if err != nil || len(r.Kvs) != 1 || string(r.Kvs[0].Value) != value {
+		t.Errorf("%s is %+v, %v; want %s", key, r, err, value)
 	}
 }
 
 func TestEtcd(t *testing.T) {
 	dir := t.TempDir()
 	ctx := ctxFor(t, 20*time.Second)
-	e := startEtcd(t, dir)
-	check(t, e.Healthy())
-	_, err := e.Client().Put(ctx, "/waybill/local/config/a", "1")
+	k, c := keepEtcd(t, EtcdConfig{DataDir: filepath.Join(dir, "etcd")})
+	check(t, k.Healthy())
+	_, err := c.Put(ctx, "/waybill/local/config/a", "1")
 	check(t, err)
 
-	// A plain client over TCP sees the same, and nobody from outside gets a page.
-	tcp, err := clientv3.New(clientv3.Config{Endpoints: []string{e.Addr()}, DialTimeout: 5 * time.Second, Logger: zap.NewNop()})
-	check(t, err)
-	r, err := tcp.Get(ctx, "/waybill/local/config/a")
-	if err != nil || len(r.Kvs) != 1 || string(r.Kvs[0].Value) != "1" {
-		t.Errorf("over TCP: %+v %v", r, err)
-	}
-	check(t, tcp.Close())
+	// Nobody from outside gets a page.
 	for host, want := range map[string]int{"": http.StatusOK, "evil.example.com": http.StatusMisdirectedRequest} {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+e.Addr()+"/version", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+k.Addr()+"/version", nil)
 		check(t, err)
 		req.Host = host
 		req.Header.Set("Origin", "http://evil.example.com")
@@ -66,9 +92,9 @@ func TestEtcd(t *testing.T) {
 		}
 	}
 	begin := time.Now()
-	check(t, e.Stop(ctx))
+	stopEtcd(t, k)
 	t.Logf("stopped in %v", time.Since(begin))
-	refused(t, e.Healthy(), fault.Unavailable, "stopped")
+	refused(t, k.Healthy(), fault.Unavailable, "stopped")
 	var size int64
 	check(t, filepath.WalkDir(filepath.Join(dir, "etcd"), func(_ string, d fs.DirEntry, err error) error {
 		info, ierr := d.Info()
@@ -81,11 +107,8 @@ func TestEtcd(t *testing.T) {
 		t.Errorf("%d bytes on disk", size)
 	}
 
-	e = startEtcd(t, dir)
-	r, err = e.Client().Get(ctx, "/waybill/local/config/a")
-	if err != nil || len(r.Kvs) != 1 || string(r.Kvs[0].Value) != "1" {
-		t.Errorf("after a restart: %+v %v", r, err)
-	}
+	_, c = keepEtcd(t, EtcdConfig{DataDir: filepath.Join(dir, "etcd")})
+	holds(t, c, "/waybill/local/config/a", "1")
 }
 
 func TestEtcdStartRefused(t *testing.T) {
@@ -109,33 +132,31 @@ func TestEtcdStartRefused(t *testing.T) {
 				c.config.DataDir = filepath.Join(t.TempDir(), "etcd")
 			}
 			c.config.Log = testLog(t)
-			e, err := StartEtcd(ctxFor(t, 10*time.Second), c.config)
+			k, err := KeepEtcd(ctxFor(t, 10*time.Second), c.config, NewDisk(t.TempDir(), func() uint64 { return 1 }, nil))
 			if err == nil {
-				stopEtcd(t, e)
+				stopEtcd(t, k)
 				t.Fatal("started")
 			}
 			t.Log(err)
 			refused(t, err, c.code, c.says...)
+			if left := children(t); left != "" {
+				t.Errorf("after the failed start there is %s", left)
+			}
 		})
 	}
 }
 
-// A fatal complaint ends the goroutine that made it, and neither the process nor what else runs.
-func TestEtcdLogFatal(t *testing.T) {
-	l := newEtcdLog(testLog(t))
-	done := make(chan bool)
-	go func() {
-		defer close(done)
-		l.zap().With(zap.String("dir", "x")).Fatal("failed to save state", zap.String("error", "no space left on device"))
-		t.Error("went on after a fatal complaint")
-	}()
-	<-done
-	select {
-	case <-l.fatal:
-	default:
-		t.Error("the complaint was not kept")
+// TestEtcdEnvironment looks that etcd's process gets nothing of its parent's environment, which may hold secrets.
+func TestEtcdEnvironment(t *testing.T) {
+	t.Setenv("WAYBILL_SECRET_GATEWAY", "hush")
+	k, _ := keepEtcd(t, EtcdConfig{})
+	text, err := os.ReadFile(filepath.Join("/proc", itoa(k.current().cmd.Process.Pid), "environ"))
+	check(t, err)
+	if strings.Contains(string(text), "hush") || !strings.Contains(string(text), etcdMark) {
+		t.Errorf("its environment is %q", text)
 	}
-	if l.why() != "failed to save state: no space left on device" {
-		t.Errorf("%q", l.why())
+	name, err := os.ReadFile(filepath.Join("/proc", itoa(k.current().cmd.Process.Pid), "cmdline"))
+	if err != nil || strings.TrimRight(string(name), "\x00") != "waybill: etcd" {
+		t.Errorf("ps shows %q, %v", name, err)
 	}
 }

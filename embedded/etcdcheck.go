@@ -15,6 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"go.etcd.io/etcd/server/v3/storage/schema"
 	"go.etcd.io/etcd/server/v3/storage/wal"
 	"go.etcd.io/etcd/server/v3/storage/wal/walpb"
@@ -25,7 +26,7 @@ import (
 
 // Etcd holds nothing that the site could not do without: settings are kept on disk beside it, health and elections are made anew. So
 // data of etcd that is damaged is set aside rather than a reason not to start; and it is looked for before etcd runs, because what
-// etcd finds later it finds in goroutines of its own, where a panic ends the process.
+// etcd finds later it finds in goroutines of its own, where a panic ends the process, each time anew.
 
 // keptDamaged is how many damaged directories are kept for whoever wants to know.
 const keptDamaged = 2
@@ -56,7 +57,7 @@ func setAsideDamaged(dir string, log zerolog.Logger) (bool, error) {
 }
 
 // checkEtcd reads all that etcd has written: every page of its database that holds data, and every record of its log. nil is
-// returned for a directory that etcd can start on, also an empty one, and for one that can't be opened: etcd's own error says more.
+// returned for a directory that etcd can start on, also an empty one, and for one that can't be opened or is in use: etcd's own error says more.
 func checkEtcd(dir string) error {
 	member := filepath.Join(dir, "member")
 	info, err := os.Stat(member)
@@ -70,7 +71,7 @@ func checkEtcd(dir string) error {
 	if err != nil {
 		return fmt.Errorf("its log: %w", err)
 	}
-	applied, err := checkDatabase(filepath.Join(member, "snap", "db"))
+	applied, err := checkDatabase(databaseFile(dir))
 	if err != nil {
 		return fmt.Errorf("its database: %w", err)
 	}
@@ -122,7 +123,7 @@ func checkDatabase(file string) (applied uint64, err error) {
 		}
 	}()
 	db, err := bolt.Open(file, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, bolterrors.ErrTimeout) {
 		return 0, nil
 	}
 	if err != nil {

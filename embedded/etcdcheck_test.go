@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 )
 
 // TestEtcdDamaged damages etcd's files in every way that a disk does: etcd starts all the same, anew, on the port that it had, and
@@ -17,14 +16,13 @@ import (
 func TestEtcdDamaged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	first, err := StartEtcd(ctxFor(t, 20*time.Second), EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: "127.0.0.1:0", Log: testLog(t)})
-	check(t, err)
-	if first.Fresh {
+	first, client := keepEtcd(t, EtcdConfig{DataDir: filepath.Join(dir, "etcd")})
+	if first.current().fresh {
 		t.Error("a new etcd says that its data was damaged")
 	}
 	addr := first.Addr()
 	for i := range 50 {
-		_, err := first.Client().Put(t.Context(), fmt.Sprint("/k", i), "a value that takes some room")
+		_, err := client.Put(t.Context(), fmt.Sprint("/k", i), "a value that takes some room")
 		check(t, err)
 	}
 	stopEtcd(t, first)
@@ -65,13 +63,12 @@ func TestEtcdDamaged(t *testing.T) {
 			check(t, os.CopyFS(filepath.Join(dir, "etcd"), os.DirFS(whole)))
 			check(t, os.Chmod(filepath.Join(dir, "etcd"), 0o700))
 			check(t, damage())
-			e, err := StartEtcd(ctxFor(t, 20*time.Second), EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: addr, Log: testLog(t)})
-			check(t, err)
+			e, client := keepEtcd(t, EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: addr})
 			defer stopEtcd(t, e)
-			if !e.Fresh {
+			if !e.current().fresh {
 				t.Error("the damage was not noticed")
 			}
-			_, err = e.Client().Put(t.Context(), "/k", "v")
+			_, err = client.Put(t.Context(), "/k", "v")
 			check(t, err)
 			kept, err := filepath.Glob(filepath.Join(dir, "etcd.damaged-*"))
 			if err != nil || len(kept) == 0 || len(kept) > keptDamaged {
@@ -92,11 +89,10 @@ func TestEtcdDamaged(t *testing.T) {
 			end--
 		}
 		check(t, os.Truncate(log, int64(end-9)))
-		e, err := StartEtcd(ctxFor(t, 20*time.Second), EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: addr, Log: testLog(t)})
-		check(t, err)
+		e, client := keepEtcd(t, EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: addr})
 		defer stopEtcd(t, e)
-		if r, err := e.Client().Get(t.Context(), "/k7"); e.Fresh || err != nil || len(r.Kvs) != 1 {
-			t.Errorf("set aside: %t; %v %v", e.Fresh, r, err)
+		if r, err := client.Get(t.Context(), "/k7"); e.current().fresh || err != nil || len(r.Kvs) != 1 {
+			t.Errorf("set aside: %t; %v %v", e.current().fresh, r, err)
 		}
 	})
 }
@@ -105,10 +101,9 @@ func TestEtcdDamaged(t *testing.T) {
 func TestEtcdLogDamagedAnywhere(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	first, err := StartEtcd(ctxFor(t, 20*time.Second), EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: "127.0.0.1:0", Log: testLog(t)})
-	check(t, err)
+	first, client := keepEtcd(t, EtcdConfig{DataDir: filepath.Join(dir, "etcd")})
 	for i := range 50 {
-		_, err := first.Client().Put(t.Context(), fmt.Sprint("/k", i), "a value that takes some room")
+		_, err := client.Put(t.Context(), fmt.Sprint("/k", i), "a value that takes some room")
 		check(t, err)
 	}
 	stopEtcd(t, first)
@@ -136,8 +131,7 @@ func TestEtcdLogDamagedAnywhere(t *testing.T) {
 			check(t, os.CopyFS(other, os.DirFS(filepath.Join(dir, "etcd"))))
 			check(t, os.Chmod(other, 0o700))
 			check(t, os.WriteFile(filepath.Join(other, "member", "wal", filepath.Base(logs[0])), damaged, 0o600))
-			e, err := StartEtcd(ctxFor(t, 20*time.Second), EtcdConfig{DataDir: other, Addr: "127.0.0.1:0", Log: testLog(t)})
-			check(t, err)
+			e, _ := keepEtcd(t, EtcdConfig{DataDir: other})
 			stopEtcd(t, e)
 		})
 	}

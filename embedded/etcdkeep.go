@@ -11,19 +11,19 @@ import (
 	"waybill/internal/fault"
 )
 
-// KeptEtcd is an etcd that is started again, in the same process and on the same address, when it gives up: on a full disk, a
-// failed write, or whatever else it calls fatal. Talk to it over its address: a client within the process (Etcd.Client) could
-// wait for ever for a part of it that is no more. Its methods are safe for concurrent use.
+// KeptEtcd is an etcd in a process of its own, which is started again, on the same address and the same data, whenever it ends: on a
+// full disk, a panic, a kill, or where it does not answer any more. Its methods are safe for concurrent use.
 type KeptEtcd struct {
 	config EtcdConfig // with the address that was chosen at the first start
 	disk   *Disk
 	log    zerolog.Logger
 	cancel context.CancelFunc
 	done   chan struct{}
+	seed   bool // what it has to begin with is still to be written; of the goroutine that starts it
 
 	mu       sync.Mutex
-	now      *Etcd  // nil while none runs
-	trouble  string // why none runs
+	now      *etcdProcess // nil while none runs
+	trouble  string       // why none runs
 	restarts Restarts
 }
 
@@ -45,32 +45,26 @@ func (r Restarts) String() string {
 }
 
 const (
-	// etcdEnd is how long an etcd that gave up may take to let go of its connections; it gives its clients 5 s.
-	etcdEnd = 8 * time.Second
-
 	// Pauses between two tries to start a part that heals itself.
 	FirstPause = 500 * time.Millisecond
 	LastPause  = 5 * time.Second
+
+	steady = 10 * time.Second // what lived so long is started again without a pause
 )
 
-// KeepEtcd starts etcd as StartEtcd does, with its errors, and keeps it running until Stop. disk says when a restart is worth
-// a try.
-//
-// An etcd that gave up has ended some of its goroutines where they stood, and others wait for them for ever, with its files
-// locked. So the next one gets a copy of the directory: DATA/etcd-2 after DATA/etcd, and so on. A start of the program takes
-// the last of them and names it DATA/etcd again.
+// KeepEtcd starts etcd in a process of its own and returns when it can be read and written; it keeps it running until Stop. disk says
+// when a restart is worth a try. Its error is one line that says what to do: a port that is taken, a directory that can't be written,
+// data of another program's version; then nothing is left running. Data that is damaged is set aside.
 func KeepEtcd(ctx context.Context, c EtcdConfig, disk *Disk) (*KeptEtcd, error) {
-	if err := adoptGeneration(c.DataDir); err != nil {
-		return nil, err
-	}
-	e, err := StartEtcd(ctx, c)
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx)) // ended by Stop
+	k := &KeptEtcd{config: c, disk: disk, log: c.Log, cancel: cancel, done: make(chan struct{})}
+	p, err := k.start(ctx)
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	c.Addr = e.Addr()
-	life, cancel := context.WithCancel(context.Background()) // ended by Stop
-	k := &KeptEtcd{config: c, disk: disk, log: c.Log, cancel: cancel, done: make(chan struct{}), now: e}
-	go k.keep(life, e)
+	k.config.Addr, k.now = p.addr, p
+	go k.keep(life, p)
 	return k, nil
 }
 
@@ -84,7 +78,7 @@ func (k *KeptEtcd) Healthy() error {
 	if k.now == nil {
 		return fault.New(fault.Unavailable, "etcd is being restarted (%s)", k.trouble)
 	}
-	return k.now.Healthy()
+	return k.now.healthy()
 }
 
 // Restarts says how often etcd was started again.
@@ -94,19 +88,22 @@ func (k *KeptEtcd) Restarts() Restarts {
 	return k.restarts
 }
 
-// Stop ends the keeping and etcd. One that gave up is not waited for. Error: deadline_exceeded where ctx ends first; the stop
-// goes on then.
+// Stop ends the keeping and etcd's process. Error: deadline_exceeded where ctx ends first, or the process can't be ended because it
+// hangs in a call to the disk; it ends with that.
 func (k *KeptEtcd) Stop(ctx context.Context) error {
 	k.cancel()
 	ended := make(chan error, 1)
 	go func() { // a try to start etcd may hang with the disk
 		<-k.done
-		e := k.current()
-		if e == nil || e.over() != nil {
+		k.mu.Lock()
+		p := k.now
+		k.now, k.trouble = nil, "it was stopped"
+		k.mu.Unlock()
+		if p == nil {
 			ended <- nil
 			return
 		}
-		ended <- e.Stop(ctx)
+		ended <- p.stop(ctx)
 	}()
 	select {
 	case err := <-ended:
@@ -116,67 +113,80 @@ func (k *KeptEtcd) Stop(ctx context.Context) error {
 	}
 }
 
-// keep starts etcd again each time it gives up, until ctx ends.
-func (k *KeptEtcd) keep(ctx context.Context, e *Etcd) {
+// keep starts etcd again each time it ends, until ctx does.
+func (k *KeptEtcd) keep(ctx context.Context, p *etcdProcess) {
 	defer close(k.done)
-	for e != nil {
-		tended := make(chan struct{})
-		go func(e *Etcd) { // beside the keeping: a call that meets something fatal ends its goroutine, or waits in it for ever
-			defer close(tended)
-			var err error
-			defer e.log.caught("the making of room", &err)
-			e.tendSpace(ctx)
-		}(e)
-		select {
-		case <-e.log.fatal:
-		case <-e.etcd.Server.StopNotify():
-		case <-ctx.Done():
-			select { // a database that is being written anew is not to be closed
-			case <-tended:
-			case <-time.After(spaceEnd):
-			}
+	for pause := time.Duration(0); p != nil; pause = min(max(2*pause, FirstPause), LastPause) {
+		began := time.Now()
+		reason := p.attend(ctx)
+		if ctx.Err() != nil {
 			return
 		}
-		reason := e.log.why()
+		if !k.end(ctx, p, reason) {
+			return
+		}
+		if reason == "" {
+			reason = p.why()
+		}
 		k.set(nil, reason)
-		k.log.Error().Str("reason", reason).Msg("etcd gave up; it is started again once the disk is well")
-		go e.Stop(ctx) // begins the end; what remains of it may never come to one
-		select {
-		case <-e.stopped:
-		case <-time.After(etcdEnd):
-		case <-ctx.Done():
+		k.log.Error().Str("reason", reason).Str("last_words", p.stderr.String()).Msg("etcd's process has ended; it is started again once the disk is well")
+		if time.Since(began) > steady {
+			pause = 0
+		}
+		if !rest(ctx, pause) {
 			return
 		}
-		if e = k.again(ctx); e == nil {
+		if p = k.again(ctx); p == nil {
 			return
 		}
 		k.mu.Lock()
 		k.restarts = Restarts{k.restarts.Count + 1, reason}
 		k.mu.Unlock()
-		k.set(e, "")
+		k.set(p, "")
 		k.log.Info().Str("reason", reason).Msg("etcd runs again")
 	}
 }
 
-func (k *KeptEtcd) current() *Etcd {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.now
+// end ends a process, and waits for it as long as it takes: two must never have the same data open. false: ctx ended first.
+func (k *KeptEtcd) end(ctx context.Context, p *etcdProcess, reason string) bool {
+	if p.kill() {
+		return true
+	}
+	k.set(nil, reason+"; it is killed, but hangs: does the disk?")
+	k.log.Error().Str("reason", reason).Msg("etcd's process is killed and does not end: does the disk hang? Its restart waits for that")
+	select {
+	case <-p.ended:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
-func (k *KeptEtcd) set(e *Etcd, trouble string) {
+// rest waits; false when ctx ended first.
+func rest(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (k *KeptEtcd) set(p *etcdProcess, trouble string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.now, k.trouble = e, trouble
+	k.now, k.trouble = p, trouble
 }
 
 // again tries until etcd has started, or ctx ends (nil).
-func (k *KeptEtcd) again(ctx context.Context) *Etcd {
+func (k *KeptEtcd) again(ctx context.Context) *etcdProcess {
 	said := ""
 	for wait := FirstPause; ; wait = min(2*wait, LastPause) {
-		e, err := k.try(ctx)
+		p, err := k.try(ctx)
 		if err == nil {
-			return e
+			return p
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -186,25 +196,37 @@ func (k *KeptEtcd) again(ctx context.Context) *Etcd {
 			k.set(nil, text)
 			said = text
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !rest(ctx, wait) {
 			return nil
 		}
 	}
 }
 
-func (k *KeptEtcd) try(ctx context.Context) (*Etcd, error) {
+// try starts etcd again on what the disk holds, which need not be what the system keeps of it in memory.
+func (k *KeptEtcd) try(ctx context.Context) (*etcdProcess, error) {
 	if err := k.disk.Well(ctx); err != nil {
 		return nil, err
 	}
-	dir, err := nextGeneration(k.config.DataDir, k.disk)
+	if err := k.disk.Reread(k.config.DataDir); err != nil {
+		return nil, err
+	}
+	return k.start(ctx)
+}
+
+// start starts etcd, and gives one that begins with nothing what it should hold. Where that fails the next start does it.
+func (k *KeptEtcd) start(ctx context.Context) (*etcdProcess, error) {
+	p, err := startEtcd(ctx, k.config)
 	if err != nil {
 		return nil, err
 	}
-	c := k.config
-	c.DataDir = dir
-	return StartEtcd(ctx, c)
+	if k.seed = k.seed || p.fresh; k.seed && k.config.Seed != nil {
+		seeding, cancel := context.WithTimeout(ctx, startWait)
+		defer cancel()
+		if err := k.config.Seed(seeding, p.client); err != nil {
+			p.kill()
+			return nil, err
+		}
+	}
+	k.seed = false
+	return p, nil
 }

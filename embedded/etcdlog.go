@@ -2,8 +2,8 @@ package embedded
 
 import (
 	"fmt"
+	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -11,17 +11,13 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// etcdLog is etcd's logger: it hands warnings and errors to the program's log and keeps the reason of a fatal one. Where
-// etcd would end the process (a full disk, damaged data), it ends the goroutine that complained.
+// etcdLog is etcd's logger: it writes warnings and errors as words of etcd's process, and ends the process, with the reason told,
+// where etcd calls something fatal (a full disk, damaged data).
 type etcdLog struct {
-	log   zerolog.Logger
-	fatal chan struct{} // closed at the first fatal complaint
-
-	stopping *atomic.Bool // what it complains of then is the stop itself
-
-	mu     *sync.Mutex
-	reason *string
-	with   []zapcore.Field
+	out      zerolog.Logger
+	stopping *atomic.Bool            // what it complains of then is the stop itself
+	first    *atomic.Pointer[string] // the first error
+	with     []zapcore.Field
 }
 
 // usual is what etcd complains of at every start, though it is meant to be so.
@@ -32,22 +28,26 @@ var usual = map[string]bool{
 	"failed to update storage version":                                                     true,
 }
 
-func newEtcdLog(log zerolog.Logger) *etcdLog {
-	return &etcdLog{log: log, fatal: make(chan struct{}), stopping: new(atomic.Bool), mu: new(sync.Mutex), reason: new(string)}
+func newEtcdLog(out zerolog.Logger) *etcdLog {
+	return &etcdLog{out: out, stopping: new(atomic.Bool), first: new(atomic.Pointer[string])}
 }
 
 func (l *etcdLog) zap() *zap.Logger {
-	return zap.New(l, zap.WithFatalHook(zapcore.WriteThenGoexit), zap.WithPanicHook(zapcore.WriteThenGoexit))
+	return zap.New(l, zap.WithFatalHook(processEnd{}), zap.WithPanicHook(processEnd{}))
 }
+
+// processEnd ends the process after something fatal was written: a panic could be caught by somebody who then goes on.
+type processEnd struct{}
+
+// OnWrite implements zapcore.CheckWriteHook.
+func (processEnd) OnWrite(*zapcore.CheckedEntry, []zapcore.Field) { os.Exit(1) }
 
 // why is the first error that etcd wrote, on one line.
 func (l *etcdLog) why() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if *l.reason == "" {
-		return "it gave no reason"
+	if first := l.first.Load(); first != nil {
+		return *first
 	}
-	return *l.reason
+	return "it gave no reason"
 }
 
 // Enabled implements zapcore.LevelEnabler.
@@ -84,37 +84,22 @@ func (l *etcdLog) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		enc.Fields["error"] == "lease not found": // a former life's, which had run out by itself
 		level = zerolog.DebugLevel
 	}
-	l.log.WithLevel(level).Fields(enc.Fields).Msg(e.Message)
-	if e.Level < zapcore.ErrorLevel {
-		return nil
+	line := l.out.WithLevel(level).Fields(enc.Fields)
+	if e.Level >= zapcore.ErrorLevel {
+		cause, _ := enc.Fields["error"].(string)
+		if p, ok := enc.Fields["panic"]; ok && cause == "" { // what its scheduler has caught
+			cause = fmt.Sprint(p)
+		}
+		reason := short(strings.TrimSuffix(e.Message+": "+cause, ": "))
+		l.first.CompareAndSwap(nil, &reason)
+		word := wordError
+		if e.Level > zapcore.DPanicLevel {
+			word = wordFatal
+		}
+		line = line.Str(wordKey, word).Str("reason", reason)
 	}
-	cause, _ := enc.Fields["error"].(string)
-	if p, ok := enc.Fields["panic"]; ok && cause == "" { // what its scheduler has caught
-		cause = fmt.Sprint(p)
-	}
-	reason := strings.Join(strings.Fields(strings.TrimSuffix(e.Message+": "+cause, ": ")), " ")
-	if e.Level > zapcore.ErrorLevel {
-		l.gaveUp(reason)
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if *l.reason == "" {
-		*l.reason = reason
-	}
+	line.Msg(e.Message)
 	return nil
-}
-
-// gaveUp notes that etcd is at its end, and why: the first reason counts.
-func (l *etcdLog) gaveUp(reason string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	select {
-	case <-l.fatal:
-	default:
-		*l.reason = reason
-		close(l.fatal)
-	}
 }
 
 // Sync implements zapcore.Core.

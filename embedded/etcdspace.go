@@ -3,7 +3,7 @@ package embedded
 import (
 	"context"
 	"errors"
-	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -18,98 +18,83 @@ import (
 // that are in use, their owner has to delete them, and the rest is done here again.
 
 const (
-	spaceLook  = time.Second
-	spaceWait  = 30 * time.Second
-	spaceEnd   = 5 * time.Second // how long a stop waits for it
-	spaceKept  = 1_000           // revisions of the past that stay, where that makes room enough
-	spaceAfter = 90              // percent of the quota that may be in use afterwards
+	lookInterval = time.Second
+	spaceWait    = 30 * time.Second
+	spaceRest    = 10 * time.Second // between two tries where keys in use fill it: each writes the whole database
+	spaceKept    = 1_000            // revisions of the past that stay, where that makes room enough
+	spaceAfter   = 90               // percent of the quota that may be in use afterwards
 )
 
-// full reports whether etcd has raised the alarm. It reads state only.
-func (e *Etcd) full() bool {
-	return slices.ContainsFunc(e.etcd.Server.Alarms(), func(a *etcdserverpb.AlarmMember) bool { return a.Alarm == etcdserverpb.AlarmType_NOSPACE })
+// roomy is what is known of the tries to make room that failed for keys in use. One goroutine uses it.
+type roomy struct {
+	at   int64     // the revision of the last one; 0 is none
+	when time.Time // it ended
 }
 
-var errFullOfUse = fault.New(fault.Unavailable, "etcd is out of space, and what fills it is in use: delete the keys that are not the site's (etcdctl get / --prefix --keys-only); the rest is done by itself")
+var errFullOfUse = fault.New(fault.Unavailable, "etcd is out of space, and what fills it is in use: delete the keys that are not the site's (etcdctl get / --prefix --keys-only); the rest is done by itself within some 10 s")
 
-// makeRoom compacts and defragments etcd and takes its alarm back. Error: errFullOfUse, or what kept it from that.
-func (e *Etcd) makeRoom(ctx context.Context) error {
+// tendSpace makes room where etcd has raised the alarm, and returns why it takes no writes, or nil. What can't be done is tried again
+// when the keys have changed, or after etcd's error, at the next look.
+func (p *etcdProcess) tendSpace(ctx context.Context, now *etcdserverpb.StatusResponse) error {
+	if !full(now) {
+		p.space = roomy{}
+		return nil
+	}
+	if s := p.space; s.at != 0 && (s.at == now.Header.Revision || time.Since(s.when) < spaceRest) {
+		return errFullOfUse
+	}
+	p.setTrouble(fault.New(fault.Unavailable, "etcd is out of space: it is compacted by itself"))
+	after, err := p.makeRoom(ctx, now)
+	p.space = roomy{}
+	switch {
+	case err == nil:
+		p.log.Warn().Int64("bytes_before", now.DbSize).Int64("bytes_after", after).Msg("etcd was out of space; it was compacted and takes writes again")
+	case ctx.Err() == nil:
+		p.log.Error().Err(err).Msg("etcd is out of space")
+	}
+	if errors.Is(err, errFullOfUse) {
+		p.space = roomy{now.Header.Revision, time.Now()}
+	}
+	return err
+}
+
+// full reports whether etcd has raised the alarm.
+func full(s *etcdserverpb.StatusResponse) bool {
+	for _, text := range s.Errors {
+		if strings.Contains(text, etcdserverpb.AlarmType_NOSPACE.String()) {
+			return true
+		}
+	}
+	return false
+}
+
+// makeRoom compacts and defragments etcd and takes its alarm back; it returns how many bytes the database has then. Error:
+// errFullOfUse, or what kept it from that.
+func (p *etcdProcess) makeRoom(ctx context.Context, now *etcdserverpb.StatusResponse) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, spaceWait)
 	defer cancel()
-	server := e.etcd.Server
-	now := server.KV().Rev()
-	for _, revision := range []int64{now - spaceKept, now} {
+	for _, revision := range []int64{now.Header.Revision - spaceKept, now.Header.Revision} {
 		if revision <= 0 {
 			continue
 		}
-		if _, err := e.client.Compact(ctx, revision, clientv3.WithCompactPhysical()); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
-			return fault.Wrap(err, fault.Unavailable, "etcd is out of space and can't be compacted")
+		if _, err := p.client.Compact(ctx, revision, clientv3.WithCompactPhysical()); err != nil && !errors.Is(err, rpctypes.ErrCompacted) {
+			return 0, fault.Wrap(err, fault.Unavailable, "etcd is out of space and can't be compacted")
 		}
-		if err := server.Backend().Defrag(); err != nil {
-			return fault.Wrap(err, fault.Unavailable, "etcd is out of space and can't be defragmented")
+		if _, err := p.maintenance.Defragment(ctx, &etcdserverpb.DefragmentRequest{}); err != nil {
+			return 0, fault.Wrap(err, fault.Unavailable, "etcd is out of space and can't be defragmented")
 		}
-		if server.Backend().Size() > server.Cfg.QuotaBackendBytes/100*spaceAfter {
+		then, err := p.maintenance.Status(ctx, &etcdserverpb.StatusRequest{})
+		if err != nil {
+			return 0, fault.Wrap(err, fault.Unavailable, "etcd is out of space and does not answer")
+		}
+		if then.DbSize > then.DbSizeQuota/100*spaceAfter {
 			continue
 		}
-		disarm := &etcdserverpb.AlarmRequest{Action: etcdserverpb.AlarmRequest_DEACTIVATE, MemberID: uint64(server.MemberID()), Alarm: etcdserverpb.AlarmType_NOSPACE}
-		if _, err := server.Alarm(ctx, disarm); err != nil {
-			return fault.Wrap(err, fault.Unavailable, "etcd has room again, but its alarm can't be taken back")
+		disarm := &etcdserverpb.AlarmRequest{Action: etcdserverpb.AlarmRequest_DEACTIVATE, MemberID: now.Header.MemberId, Alarm: etcdserverpb.AlarmType_NOSPACE}
+		if _, err := p.maintenance.Alarm(ctx, disarm); err != nil {
+			return 0, fault.Wrap(err, fault.Unavailable, "etcd has room again, but its alarm can't be taken back")
 		}
-		return nil
+		return then.DbSize, nil
 	}
-	return errFullOfUse
-}
-
-// tendSpace makes room whenever etcd is full, until ctx ends or etcd gives up. What can't be done is tried again when the keys
-// have changed, or after etcd's error, at the next look.
-func (e *Etcd) tendSpace(ctx context.Context) {
-	tick := time.NewTicker(spaceLook)
-	defer tick.Stop()
-	triedAt := int64(0) // the revision at which it was full of keys in use
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		case <-e.log.fatal:
-			return
-		case <-e.etcd.Server.StopNotify():
-			return
-		}
-		if !e.full() || triedAt != 0 && e.etcd.Server.KV().Rev() == triedAt {
-			continue
-		}
-		before, at := e.etcd.Server.Backend().Size(), e.etcd.Server.KV().Rev()
-		err := e.makeRoom(ctx)
-		e.setSpace(err)
-		if triedAt = 0; errors.Is(err, errFullOfUse) {
-			triedAt = at
-		}
-		switch {
-		case err == nil:
-			e.log.log.Warn().Int64("bytes_before", before).Int64("bytes_after", e.etcd.Server.Backend().Size()).Msg("etcd was out of space; it was compacted and takes writes again")
-		case ctx.Err() == nil:
-			e.log.log.Error().Err(err).Msg("etcd is out of space")
-		}
-	}
-}
-
-// setSpace keeps why room could not be made, for Healthy.
-func (e *Etcd) setSpace(err error) {
-	e.space.mu.Lock()
-	defer e.space.mu.Unlock()
-	e.space.err = err
-}
-
-// spaceError returns why etcd takes no writes, or nil.
-func (e *Etcd) spaceError() error {
-	if !e.full() {
-		return nil
-	}
-	e.space.mu.Lock()
-	defer e.space.mu.Unlock()
-	if e.space.err != nil {
-		return e.space.err
-	}
-	return fault.New(fault.Unavailable, "etcd is out of space: it is compacted by itself")
+	return 0, errFullOfUse
 }

@@ -1,41 +1,52 @@
 package embedded
 
 import (
+	"context"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"testing"
 
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/goleak"
 )
 
-// panicked says that a test has had etcd panic in a part that other parts of that etcd wait for, for ever.
-var panicked atomic.Bool
-
 func TestMain(m *testing.M) {
-	code := m.Run()
-	options := []goleak.Option{
-		// What a start of etcd on damaged data leaves behind: it waits for a goroutine of its own that is gone.
-		goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/storage.OpenBackend"),
-		goleak.IgnoreAnyFunction("waybill/embedded.discard"),
-		// etcd's and gRPC's packages start these once per process and never end them.
+	planted = obeyKey
+	RunAsEtcd()
+	if keeper, code := beKeeper(); keeper {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m,
+		// etcd's packages start these once per process and never end them.
 		goleak.IgnoreTopFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
 		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
+	)
+}
+
+// plantKey is the key by which a test has etcd's process do wrong.
+const plantKey = "/plant"
+
+// obeyKey has this process, which is etcd, do wrong as soon as it is told how.
+func obeyKey(what string, e *embed.Etcd) {
+	if what != plantKey {
+		return
 	}
-	if panicked.Load() {
-		options = append(options,
-			goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/storage/backend.(*backend).run"),
-			goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/storage/backend.(*backend).Close"),
-			goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/etcdserver.(*EtcdServer).HardStop"),
-			goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/etcdserver.(*EtcdServer).run"),
-			goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/etcdserver/api/v3compactor.(*Revision).Run.func1"),
-		)
-	}
-	if code == 0 {
-		if err := goleak.Find(options...); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
+	client := v3client.New(e.Server)
+	go func() {
+		for change := range client.Watch(context.Background(), plantKey) {
+			for _, event := range change.Events {
+				switch how := string(event.Kv.Value); how {
+				case "panic":
+					panic("planted")
+				case "fatal":
+					e.GetLogger().Fatal("planted: no space left on device")
+				case "panic where it is applied": // its scheduler catches that
+					e.Server.Backend().SetTxPostLockInsideApplyHook(func() { panic("planted") })
+					_, err := client.Put(context.Background(), "/any", "")
+					fmt.Fprintln(os.Stderr, err)
+				}
+			}
 		}
-	}
-	os.Exit(code)
+	}()
 }

@@ -60,7 +60,7 @@ func NewInventory(d InventoryDeps) *Inventory {
 		d.Doubtful = func() bool { return false }
 	}
 	return &Inventory{connect: d.Connect, live: d.Live, site: d.Site, clock: d.Clock, log: d.Log, hook: d.Hook, name: d.Instance, doubt: d.Doubtful,
-		saving: saving{file: d.Snapshot, barrier: d.Barrier, lowSpace: d.LowSpace}, standby: new(standby)}
+		saving: saving{file: d.Snapshot, barrier: d.Barrier, lowSpace: d.LowSpace}, standby: newStandby()}
 }
 
 // claim is the body of leader.claimed.

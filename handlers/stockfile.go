@@ -149,9 +149,15 @@ func (t *stockroom) reached(ctx context.Context, s *sending) (place, error) {
 	}
 }
 
-// save writes the book as it is now, once all of it is durable. Sales go on meanwhile.
+// save writes the book as it is now, once all of it is durable. Sales go on meanwhile. It fails where one of this process is being written.
 func (t *stockroom) save(ctx context.Context) error {
 	start := time.Now()
+	select {
+	case t.standby.writing <- struct{}{}:
+		defer func() { <-t.standby.writing }()
+	default:
+		return errors.New("the one before it is still being written: does the disk hang?")
+	}
 	t.mu.Lock()
 	cut, sent, flight, err := t.book.Cut(), t.sent, slices.Collect(maps.Keys(t.flight)), t.lost
 	t.mu.Unlock()
@@ -176,14 +182,16 @@ func (t *stockroom) save(ctx context.Context) error {
 	last := at.record()
 	size, err := snapshot.Write(t.saving.file, snapshot.Header{
 		Content: snapshotContent, Format: inventory.Format, Site: t.site, Sequence: at.sequence, ID: last.ID, Hash: last.Hash,
-	}, func(w io.Writer) error { return cut.Save(w, &t.mu) })
+	}, func(w io.Writer) error { return cut.Save(w, t.mu) })
 	if err != nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		cut.End() // it may not have begun
 		return err
 	}
+	t.mu.Lock()
 	t.saving.size, t.saving.upTo = size, at.sequence
+	t.mu.Unlock()
 	t.log.Debug().Uint64("sequence", at.sequence).Int64("bytes", size).Int64("ms", time.Since(start).Milliseconds()).Msg("snapshot of the stock written")
 	return nil
 }

@@ -23,7 +23,7 @@ type stockroom struct {
 	end   context.CancelCauseFunc
 	wake  chan struct{} // the earliest time limit may have changed
 
-	mu       sync.Mutex
+	mu       *sync.Mutex // goes with the book
 	book     *inventory.Book
 	stock    map[id.SKU]link       // the last event of each SKU
 	lately   *recent               // the last events of reservations, which a load from before may have missed
@@ -45,7 +45,7 @@ type sending struct {
 // newStockroom begins a term after the claim of the fence. end ends it.
 func newStockroom(v *Inventory, fence *journal.Fence, end context.CancelCauseFunc) *stockroom {
 	return &stockroom{
-		Inventory: v, book: inventory.NewBook(), stock: make(map[id.SKU]link), lately: newRecent(4096), flight: make(map[*sending]struct{}),
+		Inventory: v, mu: new(sync.Mutex), book: inventory.NewBook(), stock: make(map[id.SKU]link), lately: newRecent(4096), flight: make(map[*sending]struct{}),
 		fence: fence, sequence: fence.Sequence, end: end, wake: make(chan struct{}, 1),
 	}
 }
@@ -68,13 +68,20 @@ func (t *stockroom) read(ctx context.Context) error {
 	if !t.resume(ctx) {
 		t.restore(ctx)
 	}
+	return t.readRest(ctx)
+}
+
+// readRest applies what the journal has after the book; where that can't have happened to it, all of the journal to an empty one.
+func (t *stockroom) readRest(ctx context.Context) error {
 	if t.began.sequence > 0 {
 		err := t.replay(ctx)
 		if err == nil || ctx.Err() != nil || fault.CodeOf(err) != fault.Internal {
 			return err
 		}
 		t.log.Warn().Err(err).Msg("the journal does not follow from the snapshot of the stock; all of it is read")
+		t.mu.Lock()
 		t.book, t.began = inventory.NewBook(), place{}
+		t.mu.Unlock()
 		clear(t.stock)
 	}
 	return t.replay(ctx)
@@ -91,7 +98,10 @@ func (t *stockroom) replay(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := t.book.Apply(e); err != nil {
+		t.mu.Lock() // a snapshot of it may just be written
+		err = t.book.Apply(e)
+		t.mu.Unlock()
+		if err != nil {
 			return err
 		}
 		t.link(e, r)

@@ -14,17 +14,27 @@ import (
 // standby is what a process that does not lead has ready for the moment in which it does: a book that is almost up to date, so that
 // whoever takes over need not read the whole journal first.
 type standby struct {
-	mu     sync.Mutex // held while the book is brought up to date: a term that begins meanwhile waits for that
+	turn chan struct{} // holds the right to the book at hand: to bring it up to date, or to take it
+	room *stockroom    // its book alone is of use; nil for none; whoever has the turn uses it
+	seen uint64        // the journal's last event when the book was brought up to date; as room
+
+	writing chan struct{} // holds the right to write the snapshot
+
+	mu     sync.Mutex // guards what follows; nothing waits while it is held
 	leads  bool
-	room   *stockroom // its book alone is of use; nil for none
-	seen   uint64     // the journal's last event when the book was brought up to date
-	former *stockroom // of the term that has ended, whose snapshot has not been written yet
+	end    context.CancelFunc // of bringing the book up to date; nil while nobody does
+	former *stockroom         // of the term that has ended, whose snapshot has not been written yet
+}
+
+func newStandby() *standby {
+	return &standby{turn: make(chan struct{}, 1), writing: make(chan struct{}, 1)}
 }
 
 const (
 	followInterval = time.Second
 	followEvery    = 1000             // events of the journal that make it worth while; a new leader reads them in some 10 ms
 	followAgain    = 30 * time.Second // after a failure
+	handWait       = time.Second      // for the book at hand, by whoever takes over: who has it may hang in a call to the disk
 )
 
 // Follow keeps a book at hand while this process does not lead, until ctx ends. It also writes the snapshot of a term that has ended:
@@ -51,17 +61,33 @@ func (v *Inventory) Follow(ctx context.Context, j *journal.Journal) {
 	}
 }
 
-// catchUp brings the book up to date where that is worth while.
+// catchUp brings the book up to date where that is worth while, and writes a snapshot of it where one is due.
 func (v *Inventory) catchUp(ctx context.Context, j *journal.Journal) error {
-	s := v.standby
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.leads {
-		return nil
+	t, err := v.readOn(ctx, j)
+	if t == nil || err != nil {
+		return err
 	}
+	if t.due(ctx, max(saveEvery, uint64(t.saving.size)/saveBytes)) {
+		return t.save(ctx)
+	}
+	return nil
+}
+
+// readOn brings the book up to date and returns its stockroom; nil where that was not worth while. A term that begins meanwhile ends it, and
+// may take the book as far as it has come.
+func (v *Inventory) readOn(ctx context.Context, j *journal.Journal) (*stockroom, error) {
+	s := v.standby
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s.turn <- struct{}{} // whoever else has it only takes the book
+	defer func() { <-s.turn }()
+	if !s.begin(cancel) {
+		return nil, nil
+	}
+	defer s.ended()
 	last, err := j.Last(ctx)
 	if err != nil || s.room != nil && last < s.seen+followEvery {
-		return nil // a journal that does not answer has no more to read
+		return nil, nil // a journal that does not answer has no more to read
 	}
 	t := s.room
 	if s.room = nil; t == nil {
@@ -70,21 +96,41 @@ func (v *Inventory) catchUp(ctx context.Context, j *journal.Journal) error {
 		t = newStockroom(&own, &journal.Fence{}, nil)
 		t.restore(ctx)
 	}
-	if err := t.replay(ctx); err != nil {
-		return err
+	if err := t.readRest(ctx); err != nil {
+		if ctx.Err() != nil {
+			s.room = t // it is whole up to where it was read
+		}
+		return nil, err
 	}
 	s.room, s.seen = t, last
-	if t.due(ctx, max(saveEvery, uint64(t.saving.size)/saveBytes)) {
-		return t.save(ctx)
-	}
-	return nil
+	return t, nil
 }
 
-// lead notes that a term begins.
+// begin notes that the book is brought up to date; false: this process leads.
+func (s *standby) begin(end context.CancelFunc) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leads {
+		return false
+	}
+	s.end = end
+	return true
+}
+
+func (s *standby) ended() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.end = nil
+}
+
+// lead notes that a term begins. It waits for nothing.
 func (s *standby) lead() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leads, s.former = true, nil
+	if s.end != nil {
+		s.end()
+	}
 }
 
 // left notes that a term is over; t is nil where its book can't be trusted.
@@ -97,20 +143,34 @@ func (s *standby) left(t *stockroom) {
 func (v *Inventory) saveFormer(ctx context.Context) {
 	s := v.standby
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.former != nil {
-		s.former.saveLast(ctx)
-		s.former = nil
+	former := s.former
+	s.former = nil
+	s.mu.Unlock()
+	if former != nil {
+		former.saveLast(ctx)
 	}
+}
+
+// take takes the book at hand; nil where there is none, or whoever has it does not give it up within a second.
+func (s *standby) take(ctx context.Context) *stockroom {
+	timer := time.NewTimer(handWait)
+	defer timer.Stop()
+	select {
+	case s.turn <- struct{}{}:
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return nil
+	}
+	ready := s.room
+	s.room = nil
+	<-s.turn
+	return ready
 }
 
 // resume takes the book that is at hand, where there is one that the journal bears out.
 func (t *stockroom) resume(ctx context.Context) bool {
-	s := t.standby
-	s.mu.Lock()
-	ready := s.room
-	s.room = nil
-	s.mu.Unlock()
+	ready := t.standby.take(ctx)
 	if ready == nil || ready.began.sequence == 0 {
 		return false
 	}
@@ -119,6 +179,9 @@ func (t *stockroom) resume(ctx context.Context) bool {
 		t.log.Warn().Err(err).Msg("the book of the stock that was at hand does not follow the journal; it is read anew")
 		return false
 	}
+	t.mu = ready.mu // a snapshot of the book may just be written
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.book, t.stock, t.began = ready.book, ready.stock, ready.began
 	t.saving.size, t.saving.upTo = ready.saving.size, ready.saving.upTo
 	return true

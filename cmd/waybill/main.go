@@ -13,10 +13,14 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"waybill/embedded"
 	"waybill/internal/timestamp"
 )
 
-func main() { os.Exit(start()) }
+func main() {
+	embedded.RunAsEtcd() // first: a site's etcd is this program once more
+	os.Exit(start())
+}
 
 func start() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

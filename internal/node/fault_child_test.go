@@ -86,11 +86,12 @@ func (o childOrder) run() error {
 	return goleak.Find(lasting...)
 }
 
-// runEtcd is an etcd as a site may have it: a process of its own, which a test stops, hangs and kills.
+// runEtcd is an etcd as a site may have it outside of it, which a test stops, hangs and kills, as a group of processes.
 func (o childOrder) runEtcd() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	e, err := embedded.StartEtcd(ctx, embedded.EtcdConfig{DataDir: filepath.Join(o.Dir, "etcd"), Addr: o.Etcd, Log: zerolog.New(os.Stderr)})
+	disk := embedded.NewDisk(o.Dir, func() uint64 { return 0 }, nil)
+	e, err := embedded.KeepEtcd(ctx, embedded.EtcdConfig{DataDir: filepath.Join(o.Dir, "etcd"), Addr: o.Etcd, Log: zerolog.New(os.Stderr)}, disk)
 	if err != nil {
 		return err
 	}
@@ -164,6 +165,7 @@ func startChild(t testing.TB, o childOrder) *child {
 	c := &child{order: o, cmd: exec.Command(self, "-test.run=^$"), log: new(strings.Builder), dead: make(chan struct{})}
 	c.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
 	c.cmd.Stderr = c.log
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: o.Etcd != ""}
 	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +213,11 @@ func (c *child) resume(t testing.TB) { c.signal(t, syscall.SIGCONT) }
 
 func (c *child) signal(t testing.TB, s syscall.Signal) {
 	t.Helper()
-	if err := c.cmd.Process.Signal(s); err != nil {
+	pid := c.cmd.Process.Pid
+	if c.order.Etcd != "" {
+		pid = -pid // its group
+	}
+	if err := syscall.Kill(pid, s); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -91,8 +91,13 @@ func (s *services) campaign(ctx context.Context, service subjects.Service, role 
 			defer end()
 			return lead(ctx)
 		}, registry.Fenced(func(ctx context.Context) bool { return s.roles.unled(ctx, role) }),
-			registry.Heard(func(ctx context.Context) bool { return s.roles.gone(ctx, role) && s.storeAnswers(ctx) }))
+			registry.Heard(func(ctx context.Context) bool { return s.leaderGone(ctx, role) }))
 	})
+}
+
+// leaderGone reports whether a role's leader may be struck out of etcd.
+func (s *services) leaderGone(ctx context.Context, role string) bool {
+	return s.roles.gone(ctx, role) && s.storeAnswers(ctx)
 }
 
 // storeAnswers reports whether the journal's own server can be asked. Who is cut off from it hears nobody, and could not lead.

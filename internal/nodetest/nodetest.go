@@ -13,10 +13,14 @@ import (
 
 	"waybill/client"
 	"waybill/configs"
+	"waybill/embedded"
 	"waybill/internal/id"
 	"waybill/internal/node"
 	"waybill/subjects"
 )
+
+// A node's etcd is the test's program once more, which must then do nothing else.
+func init() { embedded.RunAsEtcd() }
 
 // Node is a running node that ends with its test.
 type Node struct {
