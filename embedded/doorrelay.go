@@ -15,6 +15,9 @@ const (
 	lastBuffer  = 64 << 10
 )
 
+// lastWords is how long a connection that the server has ended stays open for the client to read why.
+const lastWords = 500 * time.Millisecond
+
 // relay joins a client's connection and one to the server within the process. When one of them ends, both do.
 type relay struct {
 	door    *door
@@ -55,7 +58,6 @@ func (r *relay) run() {
 	var out sync.WaitGroup
 	out.Go(func() { r.out(outside, inside) })
 	r.in(d.wrap(outside), inside)
-	r.end()
 	out.Wait()
 }
 
@@ -81,8 +83,10 @@ func (r *relay) end() {
 	}
 }
 
-// in carries what the client says. It has no deadlines: the server takes what it is sent, or ends the connection.
+// in carries what the client says, until there is no more. It needs no deadlines: the server takes what it is sent, or ends the
+// connection; what the client says after that is read and dropped.
 func (r *relay) in(outside, inside net.Conn) {
+	defer inside.Close()
 	buf := make([]byte, firstBuffer)
 	for fresh := true; ; {
 		n, err := outside.Read(buf)
@@ -91,9 +95,7 @@ func (r *relay) in(outside, inside net.Conn) {
 			r.door.heard(r)
 		}
 		if n > 0 {
-			if _, err := inside.Write(buf[:n]); err != nil {
-				return
-			}
+			_, _ = inside.Write(buf[:n])
 		}
 		if err != nil {
 			return
@@ -102,9 +104,15 @@ func (r *relay) in(outside, inside net.Conn) {
 	}
 }
 
-// out carries what the server says.
+// out carries what the server says. When the server ends the connection, the client has a moment to read why: what it has sent
+// meanwhile must be read then, as the system would throw away what it has not read yet.
 func (r *relay) out(outside, inside net.Conn) {
-	defer r.end()
+	defer func() {
+		_ = outside.SetReadDeadline(time.Now().Add(lastWords))
+		if c, ok := outside.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite()
+		}
+	}()
 	buf := make([]byte, firstBuffer)
 	for {
 		n, err := inside.Read(buf)

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"waybill/internal/fault"
 )
 
 const maxRequestHead = 16 << 10 // bytes of the HTTP request that asks for a WebSocket
@@ -77,15 +75,6 @@ func (w *webSocket) allowed(r *http.Request) bool {
 func ownName(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return err == nil || strings.EqualFold(host, "localhost")
-}
-
-// CheckOrigin tells whether text is the origin of web pages, as browsers write it.
-func CheckOrigin(text string) error {
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != text {
-		return fault.Invalid("origin", "%.80q is not an origin such as https://shop.example or http://127.0.0.1:3000", text)
-	}
-	return nil
 }
 
 // response is the answer to the one HTTP request of a connection.

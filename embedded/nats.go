@@ -49,7 +49,7 @@ type NATSConfig struct {
 
 const (
 	defaultMaxPayload = 1 << 20
-	maxConnections    = 8192 // more than all doors let in
+	maxConnections    = 8192            // more than all doors let in
 	stopTimeout       = 5 * time.Second // of the gate, when the caller's context sets no earlier end
 )
 
