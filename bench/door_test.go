@@ -35,6 +35,7 @@ var (
 	doorRounds = flag.Int("door.rounds", 7, "rounds of -door")
 	doorLength = flag.Duration("door.length", 300*time.Millisecond, "length of each measurement of -door")
 	doorOnly   = flag.String("door.only", "", "of -door, only the ways whose names have this in them")
+	doorQuiet  = flag.Duration("door.quiet", 0, "how long -door waits before each measurement for the other programs of the machine to be at rest")
 	doorHogs   = flag.Int("door.hogs", 0, "processes that keep a core each busy during -door")
 	doorServe  = flag.String("door.serve", "", "for a process that -door starts: the directory to serve from, or hog")
 	doorPoll   = flag.Duration("door.poll", 0, "for a process that -door starts: how long it polls")
@@ -95,6 +96,7 @@ func TestDoor(t *testing.T) {
 					servers[w.served] = startServing(t, w.served)
 				}
 				s := servers[w.served]
+				awaitQuiet(t)
 				call, stop := w.connect(t, w, s, callers)
 				bench.LoopFor(t.Context(), callers, *doorLength/4, call)
 				there, here := s.cpu(t), ownCPU(t)
@@ -119,6 +121,39 @@ func TestDoor(t *testing.T) {
 			}
 		}
 	}
+}
+
+// awaitQuiet returns when the machine was mostly idle for a tenth of a second, or when it has waited for long enough.
+func awaitQuiet(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(*doorQuiet); time.Now().Before(end); {
+		idle, total := machineTicks(t)
+		time.Sleep(100 * time.Millisecond)
+		idleNow, totalNow := machineTicks(t)
+		if 10*(idleNow-idle) >= 9*(totalNow-total) {
+			return
+		}
+	}
+}
+
+// machineTicks are the ticks that the cores have idled, and all.
+func machineTicks(t *testing.T) (idle, total int) {
+	t.Helper()
+	b, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	for i, field := range strings.Fields(line)[1:] {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if total += n; i == 3 || i == 4 { // idle, and waiting for a disk
+			idle += n
+		}
+	}
+	return idle, total
 }
 
 func micro(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }

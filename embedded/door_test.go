@@ -180,6 +180,10 @@ func TestSocketStale(t *testing.T) {
 	if b, err := os.ReadFile(filepath.Join(file, "nats.sock")); string(b) != "x" {
 		t.Errorf("the file was touched: %q, %v", b, err)
 	}
+	n = startNATS(t, t.TempDir(), withSocket(open), func(c *NATSConfig) { c.SocketOptional, c.Log = true, zerolog.Nop() })
+	if n.Socket() != "" {
+		t.Errorf("a socket in %s was opened", open)
+	}
 	go func() { // whoever is alive stays so
 		if c, err := alive.Accept(); err == nil {
 			c.Close()

@@ -32,11 +32,15 @@ func (n *NATS) listen(ctx context.Context, c NATSConfig, tcp net.Listener) error
 	}
 	if c.Socket != "" {
 		l, err := listenSocket(ctx, c.Socket)
-		if err != nil {
+		switch {
+		case err == nil:
+			n.socket = c.Socket
+			n.add(l, maxSocket, c).poll = c.Poll
+		case c.SocketOptional:
+			c.Log.Warn().Err(err).Msg("there is no Unix socket for NATS")
+		default:
 			return err
 		}
-		n.socket = c.Socket
-		n.add(l, maxSocket, c).poll = c.Poll
 	}
 	if c.WSAddr != "" {
 		var lc net.ListenConfig

@@ -14,18 +14,14 @@ import (
 )
 
 const (
-	socketMode = 0o600
-	// maxSocketPath is the longest path that a socket may have on every system, without the zero at its end.
-	maxSocketPath = 103
+	socketMode    = 0o600
+	maxSocketPath = 103 // bytes that a socket's path may have on every system, without the zero at its end
 )
-
-// SocketFits reports whether a Unix socket may have the path.
-func SocketFits(path string) bool { return len(path) <= maxSocketPath }
 
 // listenSocket opens a Unix socket that only this user can connect to. What a process that was killed left there is removed:
 // a socket on which nobody answers, and nothing else.
 func listenSocket(ctx context.Context, path string) (net.Listener, error) {
-	if !SocketFits(path) {
+	if len(path) > maxSocketPath {
 		return nil, fault.New(fault.InvalidArgument, "the path %s is too long for a socket: choose one of at most %d bytes with --nats-socket", path, maxSocketPath)
 	}
 	dir := filepath.Dir(path)

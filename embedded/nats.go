@@ -39,10 +39,12 @@ type NATSConfig struct {
 	// RequireCredentials turns anonymous clients away. They are turned away from a listener that is not on loopback in any case.
 	RequireCredentials bool
 
-	Socket    string        // path of a Unix socket to listen on, too; empty: none
-	WSAddr    string        // host:port to listen on for WebSockets, too; port 0 is any free one; empty: none
-	WSOrigins []string      // of the web pages that may connect there, beside those of that address itself
-	Poll      time.Duration // for which reads of clients on this machine look for data before they wait; 0: not at all
+	Socket string // path of a Unix socket to listen on, too; empty: none
+	// SocketOptional has the server start without the socket, and a warning, where that can't be opened.
+	SocketOptional bool
+	WSAddr         string        // host:port to listen on for WebSockets, too; port 0 is any free one; empty: none
+	WSOrigins      []string      // of the web pages that may connect there, beside those of that address itself
+	Poll           time.Duration // for which reads of clients on this machine look for data before they wait; 0: not at all
 	// StockTCP leaves the TCP clients to the server's own listener also where they come without TLS. For measurements.
 	StockTCP bool
 }

@@ -78,7 +78,7 @@ func openStore(ctx context.Context, c configs.Config, log zerolog.Logger) (*stor
 	n, err := embedded.StartNATS(ctx, embedded.NATSConfig{
 		Site: c.Site, DataDir: filepath.Join(c.Data, "nats"), Addr: c.NATSAddr, Secrets: secrets, Log: log, TLS: certificate,
 		RequireCredentials: certificate != nil && !(embedded.Loopback(c.NATSAddr) && (c.NATSWSAddr == "" || embedded.Loopback(c.NATSWSAddr))),
-		Socket:             socket(c, log), WSAddr: c.NATSWSAddr, WSOrigins: c.NATSWSOrigins, Poll: c.Poll(),
+		Socket:             c.Socket(), SocketOptional: c.NATSSocket == "", WSAddr: c.NATSWSAddr, WSOrigins: c.NATSWSOrigins, Poll: c.Poll(),
 	})
 	if err != nil {
 		return nil, err
@@ -92,16 +92,6 @@ func openStore(ctx context.Context, c configs.Config, log zerolog.Logger) (*stor
 		own: n, url: n.URL(), master: secrets.Master, forget: forget,
 		connect: n.Connect,
 	}, nil
-}
-
-// socket is the path of the NATS server's Unix socket; empty for none. One that nobody asked for is done without where it can't be.
-func socket(c configs.Config, log zerolog.Logger) string {
-	path := c.Socket()
-	if c.NATSSocket == "" && !embedded.SocketFits(path) {
-		log.Warn().Str("path", path).Msg("there is no Unix socket for NATS, as its path is too long: choose one with --nats-socket, or off")
-		return ""
-	}
-	return path
 }
 
 // remoteStore connects to a server that runs elsewhere. The server of another process of this site is known by its name; the
