@@ -270,8 +270,12 @@ func TestDoorLimits(t *testing.T) {
 		t.Errorf("one too many is told %q", says)
 	}
 	check(t, as(t, n, Front(subjects.Order)).Flush()) // the services don't come through a door
+	left := time.Now()
 	speak[0].Close()
 	soon(t, "room", func() bool { all, _ := d.count(); return all == 11 })
+	if took := time.Since(left); took > 2*time.Second { // by the server's pings it would end, too, some time
+		t.Errorf("who leaves keeps the place for %v", took)
+	}
 	knock(t, d, hello)
 	soon(t, "in", func() bool { all, _ := d.count(); return all == 12 })
 }
