@@ -23,7 +23,7 @@ const (
 const (
 	silence       = 5 * time.Second // after which a newcomer has to go
 	slowest       = 5 * time.Second // that one write to a client may take
-	sweepInterval = time.Second
+	sweepInterval = 250 * time.Millisecond
 	acceptPause   = 10 * time.Millisecond // after a failed accept, which doubles up to
 	acceptLongest = time.Second
 )

@@ -1,3 +1,5 @@
+//go:build unix
+
 package poll
 
 import (
@@ -121,7 +123,7 @@ func TestScore(t *testing.T) {
 	w := wrap(t, b, 10*time.Microsecond)
 	buf := make([]byte, 1)
 	read := func(after time.Duration) {
-		time.AfterFunc(after, func() { _, _ = a.Write(buf) })
+		time.AfterFunc(after, func() { _, _ = a.Write([]byte{0}) })
 		if _, err := w.Read(buf); err != nil {
 			t.Fatal(err)
 		}
