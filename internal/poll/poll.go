@@ -56,7 +56,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 	defer c.reading.Store(false)
 	start := time.Now()
-	if c.score > 0 || c.waited < lively && trying(start) {
+	if c.waited < lively && (c.score > 0 || trying(start)) {
 		if n, err, done := c.poll(b, start); done {
 			return n, err
 		}

@@ -129,11 +129,17 @@ func TestScore(t *testing.T) {
 		}
 	}
 	for range full {
+		w.waited = 0
 		read(2 * time.Millisecond)
 	}
 	if w.score != 0 || w.waited < lively {
 		t.Fatalf("after %d waits the score is %d, the last wait %v", full, w.score, w.waited)
 	}
+	w.score = full
+	if read(2 * time.Millisecond); w.score != full {
+		t.Errorf("after a long wait it polls: the score is %d", w.score)
+	}
+	w.score = 0
 	w.waited, w.bound = 0, time.Second // as on a connection with traffic, and with time for slow machines
 	for until := time.Now().Add(5 * time.Second); w.score < 4 && time.Now().Before(until); {
 		w.waited = 0
