@@ -1,7 +1,7 @@
 # What CI runs is `make check`. Everything else is longer, or for people.
 GO ?= go
 
-.PHONY: check fmt vet staticcheck test readme build bench bench-growth bench-start bench-durable bench-peers bench-compare bench-overload profile faults fuzz
+.PHONY: check fmt vet staticcheck test readme build bench bench-growth bench-start bench-durable bench-door bench-peers bench-compare bench-overload profile faults fuzz
 
 check: fmt vet staticcheck test readme
 
@@ -46,6 +46,10 @@ bench-growth:
 # Durable appends with the shared barrier beside a sync for each message. Under a minute.
 bench-durable:
 	$(GO) test ./bench -run TestAppends -appends -v -timeout 10m
+
+# A request from another process by each way into a node, and connections that say nothing. About five minutes.
+bench-door:
+	$(GO) test ./bench -run 'TestDoor$$|TestDoorFlood' -door -door.quiet 2s -v -timeout 30m
 
 # Where the time and the allocations of an order go, in a node of its own process. Under a minute.
 profile:

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"waybill/internal/fault"
 	"waybill/subjects"
@@ -27,6 +28,11 @@ type Config struct {
 	NATSAddr string // where the NATS server inside this process listens; unused with NATSURL or Join
 	HTTPAddr string // where HTTP listens
 	EtcdAddr string // where the etcd inside this process listens; unused with EtcdEndpoints or Join
+
+	NATSSocket    string   // a Unix socket on which the NATS server listens, too; empty: see Socket; off or -: none
+	NATSWSAddr    string   // where the NATS server listens for WebSockets; empty: nowhere
+	NATSWSOrigins []string // of the web pages that may connect there, beside those of NATSWSAddr itself
+	NATSPoll      string   // a duration; see Poll
 
 	NATSURL       string   // an existing NATS cluster, comma-separated; empty: run one in this process
 	EtcdEndpoints []string // an existing etcd cluster; empty: run one in this process
@@ -54,6 +60,7 @@ func defaults(getenv func(string) string) Config {
 		NATSAddr:   "127.0.0.1:4222",
 		HTTPAddr:   "127.0.0.1:8080",
 		EtcdAddr:   "127.0.0.1:2379",
+		NATSPoll:   "50us",
 		Services:   slices.Clone(subjects.Services),
 		Durability: Strict,
 		LogLevel:   "info",
@@ -69,6 +76,27 @@ func defaultData(getenv func(string) string) string {
 		return filepath.Join(home, ".local", "share", "waybill")
 	}
 	return "waybill-data"
+}
+
+// Socket is the Unix socket on which the NATS server inside this process listens: nats.sock in the data directory where nothing
+// else is said; empty for none.
+func (c Config) Socket() string {
+	switch c.NATSSocket {
+	case "":
+		return filepath.Join(c.Data, "nats.sock")
+	case "off", "-":
+		return ""
+	}
+	return c.NATSSocket
+}
+
+// Poll is for how long the reads of clients on this machine look for data before they wait to be woken; 0: not at all.
+func (c Config) Poll() time.Duration {
+	d, err := ParseDuration(c.NATSPoll)
+	if err != nil {
+		return 0 // which Validate refuses
+	}
+	return d
 }
 
 // Validate checks every value, and whether they fit together. Error: invalid_argument that names the key at fault.
@@ -105,6 +133,7 @@ func (c Config) safe() error {
 		remedy    string
 	}{
 		{"nats_addr", c.NATSAddr, c.NATSURL == "" && c.Join == "" && c.TLSCert == "", "set tls_cert and tls_key, or listen on 127.0.0.1"},
+		{"nats_ws_addr", c.NATSWSAddr, c.NATSWSAddr != "" && c.NATSURL == "" && c.Join == "" && c.TLSCert == "", "set tls_cert and tls_key, or listen on 127.0.0.1"},
 		{"http_addr", c.HTTPAddr, true, "it knows no users, so listen on 127.0.0.1"},
 		{"etcd_addr", c.EtcdAddr, len(c.EtcdEndpoints) == 0 && c.Join == "", "the embedded etcd knows no users, so listen on 127.0.0.1, " +
 			"or give several processes an etcd of their own with etcd_endpoints"},

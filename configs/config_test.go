@@ -53,6 +53,7 @@ func TestPrecedence(t *testing.T) {
 func TestEveryOptionFromEverySource(t *testing.T) {
 	other := map[string]string{"data": "/srv/waybill", "site": "kiosk-7",
 		"nats-addr": "127.0.0.1:0", "http-addr": "[::1]:81", "etcd-addr": "localhost:1",
+		"nats-socket": "/run/waybill/nats.sock", "nats-ws-addr": "127.0.0.1:4223", "nats-ws-origins": "https://a,http://b:3000", "nats-poll": "10us",
 		"nats-url": "nats://a:4222,tls://b:4222", "etcd-endpoints": "http://a:2379,b:2379", "creds": "/etc/waybill.creds", "join": "/srv/store",
 		"services": "order,payment", "durability": "fast", "log-level": "debug", "log-format": "json", "tls-cert": "c.pem", "tls-key": "k.pem"}
 	companion := map[string]string{"tls-cert": "tls-key", "tls-key": "tls-cert"}
@@ -164,18 +165,22 @@ func TestBadValues(t *testing.T) {
 		"site": {"", "Shop", "-a", "a.b", strings.Repeat("a", 33), "ümlaut"},
 		"nats-addr": {"", "4222", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:x",
 			"127.0.0.1:04222", "::1:80", "nats://127.0.0.1:4222"},
-		"http-addr":      {"", "a b:1"},
-		"etcd-addr":      {"", "127.0.0.1:1:2"},
-		"nats-url":       {"a:4222", "http://a:4222", "nats://", "nats://a:4222,b", "nats://secret@a:x"},
-		"etcd-endpoints": {"a", "ftp://a:1", "http://a", "http://:1", "http://a:1/path", "http://a:1,b"},
-		"services":       {"", " , ", "order,order", "Order", "order,nothing"},
-		"durability":     {"", "Strict", "none"},
-		"log-level":      {"", "loud", "INFO", "fatal"},
-		"log-format":     {"", "xml"},
-		"creds":          nil, // any path: whether it can be read is seen when it is read
-		"join":           nil,
-		"tls-cert":       nil,
-		"tls-key":        nil,
+		"nats-socket":     {strings.Repeat("a", 104), "a\x00b"},
+		"nats-ws-addr":    {"4223", "ws://127.0.0.1:4223"},
+		"nats-ws-origins": {"shop.example", "https://shop.example/", "ws://a", "https://a,b", "null", "*"},
+		"nats-poll":       {"", "50", "-1us", "2ms"},
+		"http-addr":       {"", "a b:1"},
+		"etcd-addr":       {"", "127.0.0.1:1:2"},
+		"nats-url":        {"a:4222", "http://a:4222", "nats://", "nats://a:4222,b", "nats://secret@a:x"},
+		"etcd-endpoints":  {"a", "ftp://a:1", "http://a", "http://:1", "http://a:1/path", "http://a:1,b"},
+		"services":        {"", " , ", "order,order", "Order", "order,nothing"},
+		"durability":      {"", "Strict", "none"},
+		"log-level":       {"", "loud", "INFO", "fatal"},
+		"log-format":      {"", "xml"},
+		"creds":           nil, // any path: whether it can be read is seen when it is read
+		"join":            nil,
+		"tls-cert":        nil,
+		"tls-key":         nil,
 	}
 	for _, o := range Options() {
 		values, ok := bad[o.Name]
@@ -252,6 +257,7 @@ func TestWhatDoesNotFitTogether(t *testing.T) {
 		"tls_cert is set and tls_key is not":         {"tls-cert": "c"},
 		"tls_key is set and tls_cert is not":         {"tls-key": "k"},
 		`nats_addr ":4222" can be reached`:           {"nats-addr": ":4222"},
+		`nats_ws_addr ":4223" can be reached`:        {"nats-ws-addr": ":4223"},
 		`etcd_addr "10.0.0.1:2379" can be reached`:   {"etcd-addr": "10.0.0.1:2379"},
 		`http_addr "shop.example:80" can be reached`: {"http-addr": "shop.example:80", "join": "/a"},
 	} {
@@ -260,6 +266,7 @@ func TestWhatDoesNotFitTogether(t *testing.T) {
 	}
 	for _, flags := range []map[string]string{
 		{"nats-addr": ":4222", "tls-cert": "c", "tls-key": "k"},
+		{"nats-ws-addr": ":4223", "tls-cert": "c", "tls-key": "k"},
 		{"nats-addr": ":4222", "nats-url": "nats://a:1"}, // nothing listens there
 		{"etcd-addr": ":2379", "etcd-endpoints": "a:1"},
 		{"nats-addr": ":4222", "etcd-addr": ":2379", "join": "/a"},

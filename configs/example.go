@@ -21,7 +21,7 @@ func Example() string {
 			value = "[" + strings.ReplaceAll(value, ",", ", ") + "]"
 		case o.Name == "data":
 			value = "waybill-data"
-		case value == "":
+		case value == "", strings.HasPrefix(value, "<"):
 			value = `""`
 		}
 		fmt.Fprintf(&b, "\n# %s\n", o.Help)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"waybill/internal/fault"
 	"waybill/subjects"
@@ -53,6 +54,14 @@ var options = []Option{
 		field: func(c *Config) any { return &c.HTTPAddr }, check: checkAddr},
 	{Name: "etcd-addr", Type: TypeText, Default: "127.0.0.1:2379", Help: "address on which etcd listens; port 0 is any free one",
 		field: func(c *Config) any { return &c.EtcdAddr }, check: checkAddr},
+	{Name: "nats-socket", Type: TypeText, Default: "<nats.sock in the data directory, where its path is short enough>", Help: "Unix socket on which NATS listens, too, for programs of this user on this machine; off: none",
+		field: func(c *Config) any { return &c.NATSSocket }, check: checkSocket},
+	{Name: "nats-ws-addr", Type: TypeText, Help: "address on which NATS listens for WebSockets; port 0 is any free one; empty: none",
+		field: func(c *Config) any { return &c.NATSWSAddr }, check: checkWSAddr},
+	{Name: "nats-ws-origins", Type: TypeList, Help: "web pages that may connect to nats-ws-addr, by their origin, such as https://shop.example; others are refused",
+		field: func(c *Config) any { return &c.NATSWSOrigins }, check: checkOrigins},
+	{Name: "nats-poll", Type: TypeText, Default: "50us", Help: "for how long NATS looks for a local client's next message before it waits to be woken, where that pays; 0: not at all",
+		field: func(c *Config) any { return &c.NATSPoll }, check: checkPoll},
 	{Name: "nats-url", Type: TypeText, Help: "existing NATS cluster to use, such as nats://a:4222,nats://b:4222; empty: NATS runs in this process",
 		field: func(c *Config) any { return &c.NATSURL }, check: checkNATSURL, secret: true},
 	{Name: "etcd-endpoints", Type: TypeList, Help: "existing etcd cluster to use, such as http://a:2379,http://b:2379; empty: etcd runs in a child of this process",
@@ -186,6 +195,43 @@ func checkAddr(text string) error {
 		}
 	}
 	return errors.New("it must be host:port, such as 127.0.0.1:4222, with a port from 0 (any free one) to 65535")
+}
+
+// maxSocketPath is the longest path that a Unix socket may have on every system.
+const maxSocketPath = 103
+
+func checkSocket(text string) error {
+	if len(text) > maxSocketPath || strings.ContainsRune(text, 0) {
+		return fmt.Errorf("it must be off, or the path of a Unix socket, of at most %d bytes", maxSocketPath)
+	}
+	return nil
+}
+
+func checkWSAddr(text string) error {
+	if text == "" {
+		return nil
+	}
+	return checkAddr(text)
+}
+
+func checkOrigins(text string) error {
+	for _, origin := range split(text) {
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Scheme+"://"+u.Host != origin {
+			return errors.New("it must be origins as browsers write them, such as https://shop.example or http://127.0.0.1:3000, separated by commas")
+		}
+	}
+	return nil
+}
+
+// maxPoll bounds what a read that waits in vain may cost.
+const maxPoll = time.Millisecond
+
+func checkPoll(text string) error {
+	if d, err := ParseDuration(text); err != nil || d < 0 || d > maxPoll {
+		return fmt.Errorf("it must be a duration such as 50us, from 0 to %s", FormatDuration(maxPoll))
+	}
+	return nil
 }
 
 func checkNATSURL(text string) error {

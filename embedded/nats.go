@@ -38,11 +38,20 @@ type NATSConfig struct {
 	TLS        *tls.Config // nil: none
 	// RequireCredentials turns anonymous clients away. They are turned away from a listener that is not on loopback in any case.
 	RequireCredentials bool
+
+	Socket string // path of a Unix socket to listen on, too; empty: none
+	// SocketOptional has the server start without the socket, and a warning, where that can't be opened.
+	SocketOptional bool
+	WSAddr         string        // host:port to listen on for WebSockets, too; port 0 is any free one; empty: none
+	WSOrigins      []string      // of the web pages that may connect there, beside those of that address itself
+	Poll           time.Duration // for which reads of clients on this machine look for data before they wait; 0: not at all
+	// StockTCP leaves the TCP clients to the server's own listener also where they come without TLS. For measurements.
+	StockTCP bool
 }
 
 const (
 	defaultMaxPayload = 1 << 20
-	maxConnections    = 4096
+	maxConnections    = 8192            // more than all doors let in
 	stopTimeout       = 5 * time.Second // of the gate, when the caller's context sets no earlier end
 )
 
@@ -52,6 +61,10 @@ type NATS struct {
 	secrets *Secrets
 	log     *natsLog
 	gate    *gate
+	doors   []*door // opened last, closed first
+	tcp     *door   // of the doors; nil where the server itself listens
+	socket  string
+	ws      *door // of the doors; nil without WebSocket
 	scheme  string
 	stopped chan struct{}
 	stop    chan struct{} // holds the right to stop
@@ -61,7 +74,7 @@ type NATS struct {
 // to it finds everything in place. It returns when all of it is ready. Its error is one line that says what to do: a port
 // that is taken, a directory that can't be written, a store that can't be read; then nothing is left running.
 // A store that takes longer to recover than ctx gives is an error, too; what was begun is then stopped aside, when it can be.
-func StartNATS(ctx context.Context, c NATSConfig) (*NATS, error) {
+func StartNATS(ctx context.Context, c NATSConfig) (_ *NATS, err error) {
 	if err := c.Site.Check(); err != nil {
 		return nil, err
 	}
@@ -72,6 +85,11 @@ func StartNATS(ctx context.Context, c NATSConfig) (*NATS, error) {
 	if err := CheckListener(c.Addr, c.TLS != nil, c.RequireCredentials); err != nil {
 		return nil, err
 	}
+	if c.WSAddr != "" {
+		if err := CheckListener(c.WSAddr, c.TLS != nil, c.RequireCredentials); err != nil {
+			return nil, err
+		}
+	}
 	if err := makeDir(c.DataDir); err != nil {
 		return nil, err
 	}
@@ -80,6 +98,18 @@ func StartNATS(ctx context.Context, c NATSConfig) (*NATS, error) {
 	}
 	if err := dropUnreadable(c.DataDir, c.Log); err != nil {
 		return nil, err
+	}
+	tcp, err := c.listenTCP(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if tcp != nil {
+		port = tcp.Addr().(*net.TCPAddr).Port // which the server tells its clients
+		defer func() {
+			if err != nil {
+				tcp.Close()
+			}
+		}()
 	}
 	opts, err := c.options(host, port)
 	if err != nil {
@@ -99,7 +129,7 @@ func StartNATS(ctx context.Context, c NATSConfig) (*NATS, error) {
 		n.scheme = "tls"
 	}
 	srv.SetLoggerV2(n.log, false, false, false)
-	if err := n.start(ctx, c, gateKey); err != nil {
+	if err := n.start(ctx, c, tcp, gateKey); err != nil {
 		return nil, err
 	}
 	for _, t := range n.log.started() {
@@ -111,11 +141,11 @@ func StartNATS(ctx context.Context, c NATSConfig) (*NATS, error) {
 // start returns when the server is ready, or is stopped again, or ctx has ended. A start can't be interrupted, and a server that
 // is stopped while it starts may wait for ever for a connection that it took meanwhile: so what was given up goes on to its
 // end aside, and is stopped there. Where that takes long, it is not waited for.
-func (n *NATS) start(ctx context.Context, c NATSConfig, gateKey nats.Option) error {
+func (n *NATS) start(ctx context.Context, c NATSConfig, tcp net.Listener, gateKey nats.Option) error {
 	var givenUp atomic.Bool
 	ready := make(chan error, 1)
 	go func() {
-		err := n.startSteps(c, gateKey, &givenUp)
+		err := n.startSteps(ctx, c, tcp, gateKey, &givenUp)
 		if err != nil {
 			n.shutdown()
 		}
@@ -139,7 +169,7 @@ func (n *NATS) start(ctx context.Context, c NATSConfig, gateKey nats.Option) err
 	}
 }
 
-func (n *NATS) startSteps(c NATSConfig, gateKey nats.Option, givenUp *atomic.Bool) error {
+func (n *NATS) startSteps(ctx context.Context, c NATSConfig, tcp net.Listener, gateKey nats.Option, givenUp *atomic.Bool) error {
 	n.server.Start()
 	if n.log.failed() || !n.server.JetStreamEnabled() {
 		return n.storeError(c, nil)
@@ -157,11 +187,7 @@ func (n *NATS) startSteps(c NATSConfig, gateKey nats.Option, givenUp *atomic.Boo
 	if givenUp.Load() {
 		return errGivenUp // before anybody from outside can connect
 	}
-	n.server.AcceptLoop(make(chan struct{}))
-	if n.server.Addr() == nil {
-		return n.listenError(c.Addr)
-	}
-	return nil
+	return n.listen(ctx, c, tcp)
 }
 
 var errGivenUp = errors.New("the start was given up")
@@ -239,6 +265,9 @@ func (n *NATS) URL() string { return n.scheme + "://" + n.Addr() }
 
 // Addr is the listener's host:port, with the port that was chosen where 0 was asked for.
 func (n *NATS) Addr() string {
+	if n.tcp != nil {
+		return n.tcp.listener.Addr().String()
+	}
 	a, ok := n.server.Addr().(*net.TCPAddr)
 	if !ok {
 		return ""
@@ -351,6 +380,9 @@ func (n *NATS) Stop(ctx context.Context) error {
 }
 
 func (n *NATS) shutdown() {
+	for _, d := range n.doors {
+		d.close()
+	}
 	if n.gate != nil {
 		n.gate.close()
 	}

@@ -59,6 +59,9 @@ type Endpoints struct {
 	HTTP string `json:"http"`
 	Etcd string `json:"etcd"`
 	PID  int    `json:"pid"`
+
+	NATSSocket string `json:"nats_socket,omitempty"` // the path of a Unix socket
+	NATSWS     string `json:"nats_ws,omitempty"`     // for WebSockets
 }
 
 // Node is a running node: a shell that lasts (the directory's lock, etcd, HTTP), and in it the life of the moment, which is all
@@ -200,7 +203,8 @@ func (n *Node) firstLife(ctx context.Context) error {
 	}
 	n.endpoints.NATS = first.store.url
 	if own := first.store.own; own != nil {
-		n.opts.Config.NATSAddr = own.Addr() // where port 0 was asked for, the next life has the same port
+		n.endpoints.NATSSocket, n.endpoints.NATSWS = own.Socket(), own.WSURL()
+		n.opts.Config.NATSAddr, n.opts.Config.NATSWSAddr = own.Addr(), own.WSAddr() // where port 0 was asked for, the next life has the same port
 	}
 	n.healing.life.Store(first)
 	tending, cancel := context.WithCancel(context.WithoutCancel(ctx)) // ended by stopLife

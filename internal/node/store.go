@@ -77,7 +77,8 @@ func openStore(ctx context.Context, c configs.Config, log zerolog.Logger) (*stor
 	}
 	n, err := embedded.StartNATS(ctx, embedded.NATSConfig{
 		Site: c.Site, DataDir: filepath.Join(c.Data, "nats"), Addr: c.NATSAddr, Secrets: secrets, Log: log, TLS: certificate,
-		RequireCredentials: certificate != nil && !embedded.Loopback(c.NATSAddr),
+		RequireCredentials: certificate != nil && !(embedded.Loopback(c.NATSAddr) && (c.NATSWSAddr == "" || embedded.Loopback(c.NATSWSAddr))),
+		Socket:             c.Socket(), SocketOptional: c.NATSSocket == "", WSAddr: c.NATSWSAddr, WSOrigins: c.NATSWSOrigins, Poll: c.Poll(),
 	})
 	if err != nil {
 		return nil, err

@@ -122,7 +122,7 @@ func TestLife(t *testing.T) {
 		return e, raw
 	}
 	e, raw := read()
-	if e != s.Endpoints() || e.PID != os.Getpid() || len(raw) != 4 || !strings.HasPrefix(e.NATS, "nats://127.0.0.1:") || !strings.HasPrefix(e.HTTP, "http://127.0.0.1:") || !strings.HasPrefix(e.Etcd, "http://127.0.0.1:") {
+	if e != s.Endpoints() || e.PID != os.Getpid() || len(raw) != 5 || e.NATSSocket != filepath.Join(s.Config.Data, "nats.sock") || !strings.HasPrefix(e.NATS, "nats://127.0.0.1:") || !strings.HasPrefix(e.HTTP, "http://127.0.0.1:") || !strings.HasPrefix(e.Etcd, "http://127.0.0.1:") {
 		t.Errorf("endpoints.json holds %v", raw)
 	}
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/no-such-page": 404} {

@@ -1,0 +1,140 @@
+package embedded
+
+import (
+	"bytes"
+	"container/list"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The buffer of each direction of a relay, which grows with what comes.
+const (
+	firstBuffer = 1 << 10
+	lastBuffer  = 64 << 10
+)
+
+// farewellTime is how long a connection that the server has ended stays open for the client to read why.
+const farewellTime = 500 * time.Millisecond
+
+// relay joins a client's connection and one to the server within the process. When one of them ends, both do.
+type relay struct {
+	door    *door
+	from    string // the client's address
+	began   time.Time
+	writing atomic.Int64  // when the write to the client that is under way began, in ns since began; 0: there is none
+	place   *list.Element // among the newcomers; nil once it has said something; guarded by door.mu
+
+	mu      sync.Mutex
+	outside net.Conn
+	inside  net.Conn // nil until there is one
+	ended   bool
+}
+
+// run greets the client and relays until one of the two ends.
+func (r *relay) run() {
+	d := r.door
+	defer d.running.Done()
+	defer d.forget(r)
+	defer r.end()
+	outside := r.outside
+	if d.greet != nil {
+		conn, err := d.greet(outside)
+		if err != nil {
+			d.log.Warn().Err(err).Str("from", r.from).Msg("a NATS client was turned away")
+			return
+		}
+		outside = conn
+	}
+	inside, err := d.inside()
+	if err != nil {
+		return // the server stops
+	}
+	if !r.join(inside) {
+		inside.Close()
+		return
+	}
+	var out sync.WaitGroup
+	out.Go(func() { r.out(outside, inside) })
+	r.in(d.wrap(outside), inside)
+	out.Wait()
+}
+
+// join makes inside a part of what end closes; not after end.
+func (r *relay) join(inside net.Conn) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inside = inside
+	return !r.ended
+}
+
+// end closes both connections; what runs for them ends soon.
+func (r *relay) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
+	}
+	r.ended = true
+	r.outside.Close()
+	if r.inside != nil {
+		r.inside.Close()
+	}
+}
+
+// in carries what the client says, until there is no more. It needs no deadlines: the server takes what it is sent, or ends the
+// connection; what the client says after that is read and dropped.
+func (r *relay) in(outside, inside net.Conn) {
+	defer inside.Close()
+	buf := make([]byte, firstBuffer)
+	for fresh := true; ; {
+		n, err := outside.Read(buf)
+		if fresh && bytes.IndexByte(buf[:n], '\n') >= 0 {
+			fresh = false
+			r.door.heard(r)
+		}
+		if n > 0 {
+			_, _ = inside.Write(buf[:n])
+		}
+		if err != nil {
+			return
+		}
+		buf = grown(buf, n)
+	}
+}
+
+// out carries what the server says. When the server ends the connection, the client has a moment to read why: what it has sent
+// meanwhile must be read then, as the system would throw away what it has not read yet.
+func (r *relay) out(outside, inside net.Conn) {
+	defer func() {
+		_ = outside.SetReadDeadline(time.Now().Add(farewellTime))
+		if c, ok := outside.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite()
+		}
+	}()
+	buf := make([]byte, firstBuffer)
+	for {
+		n, err := inside.Read(buf)
+		if n > 0 {
+			r.writing.Store(int64(time.Since(r.began)))
+			_, err := outside.Write(buf[:n])
+			r.writing.Store(0)
+			if err != nil {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+		buf = grown(buf, n)
+	}
+}
+
+// grown is a larger buffer where the last read filled this one.
+func grown(buf []byte, n int) []byte {
+	if n < len(buf) || n >= lastBuffer {
+		return buf
+	}
+	return make([]byte, 2*len(buf))
+}
