@@ -23,12 +23,12 @@ func TestDoorFlood(t *testing.T) {
 	t.Log("| silent connections, arrivals/s | | p99 before | while they come | then | new clients: refused, slowest | services: refused, slowest |")
 	for _, count := range []int{1000, 3000, 5000} {
 		for _, stock := range []bool{true, false} {
-			flood(t, stock, count)
+			floodDoor(t, stock, count)
 		}
 	}
 }
 
-func flood(t *testing.T, stock bool, count int) {
+func floodDoor(t *testing.T, stock bool, count int) {
 	s := startServing(t, served{stock: stock})
 	dial := func() (net.Conn, error) { return dialTCP(s) }
 	c, service := leanConn(t, dial), leanConn(t, dial)

@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"waybill/internal/fault"
+	"waybill/internal/poll"
 	"waybill/internal/rpc"
 	"waybill/subjects"
 )
@@ -62,7 +63,7 @@ type Client struct {
 // commas, are tried in turn, as are those that the server tells of. A user and a password, or a token, may stand in it.
 // Errors: *NotConnected, with the code unavailable, unauthenticated, invalid_argument or deadline_exceeded.
 func Connect(ctx context.Context, url string, opts ...Option) (*Client, error) {
-	s := settings{site: subjects.DefaultSite, name: "waybill client", timeout: 10 * time.Second, retry: DefaultRetry, inbox: "_INBOX"}
+	s := settings{site: subjects.DefaultSite, name: "waybill client", timeout: 10 * time.Second, retry: DefaultRetry, inbox: "_INBOX", poll: poll.Bound}
 	for _, o := range opts {
 		if err := o(&s); err != nil {
 			return nil, &NotConnected{URL: url, err: fault.From(err)}

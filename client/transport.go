@@ -61,7 +61,7 @@ func (s *settings) dial(ctx context.Context, url string) (transport, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	c, err := lean.Dial(ctx, lean.Options{Name: s.name, Servers: url, Login: s.login, TLS: s.tls(), Wrap: s.wrap, Inbox: s.inbox, Log: zerolog.Nop()})
+	c, err := lean.Dial(ctx, lean.Options{Name: s.name, Servers: url, Login: s.login, TLS: s.tls(), Wrap: s.socket, Inbox: s.inbox, Log: zerolog.Nop()})
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (s *settings) connect(url string, timeout time.Duration, broken func(), fai
 	if err != nil {
 		return nil, err
 	}
-	d := dialer{paths, timeout, s.wrap}
+	d := dialer{paths, timeout, s.socket}
 	switch {
 	case len(paths) > 0:
 		url, options = "nats://localhost", append(options, nats.InProcessServer(d))
@@ -116,7 +116,7 @@ func (s *settings) connect(url string, timeout time.Duration, broken func(), fai
 		} else if user != nil {
 			options = append(options, nats.Token(user.Username()))
 		}
-	case s.wrap != nil:
+	default:
 		options = append(options, nats.SetCustomDialer(d))
 	}
 	return nats.Connect(url, options...)
@@ -142,10 +142,10 @@ func (d dialer) InProcessConn() (conn net.Conn, err error) {
 // Dial implements nats.CustomDialer.
 func (d dialer) Dial(network, address string) (net.Conn, error) {
 	conn, err := net.DialTimeout(network, address, d.timeout)
-	if err == nil && d.wrap != nil {
-		conn = d.wrap(conn)
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	return d.wrap(conn), nil
 }
 
 // notConnected says why there is no connection.
