@@ -20,6 +20,7 @@ type aim struct {
 var (
 	toGRPC     = func(r rpcRow) *bench.Spread { return r.ToGRPC }
 	toNATS     = func(r rpcRow) *bench.Spread { return r.ToNATS }
+	toThrift   = func(r rpcRow) *bench.Spread { return r.ToThrift }
 	toEcho     = func(r rpcRow) *bench.Spread { return r.ToEcho }
 	rateToGRPC = func(r rpcRow) *bench.Spread { return r.RateToGRPC }
 	allocs     = func(r rpcRow) *bench.Spread { return r.Allocs }
@@ -29,15 +30,22 @@ var aims = []aim{
 	{"waybill-inprocess", 1, 1, "p50, to nats.go's", toNATS, 1, false},
 	{"waybill-inprocess", 1, 1, "p50, to TCP's", toEcho, 1, false},
 	{"waybill-inprocess", 1, 1, "allocations", allocs, 20, false},
-	{"waybill-tcp", 1, 1, "allocations", allocs, 36, false},
-	{"waybill-lean-tcp", 1, 1, "allocations", allocs, 20, false},
+	{"waybill-nats", 1, 1, "allocations", allocs, 36, false},
+	{"waybill-tcp", 1, 1, "allocations", allocs, 20, false},
+	{"waybill-tcp", 1, 1, "p50, to nats.go's", toNATS, 1, false},
 	{"waybill-tcp", 2, 1, "p50, to nats.go's", toNATS, 1, false},
-	{"waybill-tcp", 2, 1, "p50, to gRPC's", toGRPC, 0.65, false},
-	{"waybill-lean-tcp", 2, 1, "p50, to gRPC's", toGRPC, 0.55, false},
-	{"waybill-tcp", 2, 16, "calls/s, to gRPC's", rateToGRPC, 1.8, true},
-	{"waybill-tcp", 2, 256, "calls/s, to gRPC's", rateToGRPC, 2.2, true},
-	{"waybill-lean-tcp", 2, 16, "calls/s, to gRPC's", rateToGRPC, 2.5, true},
-	{"waybill-lean-tcp", 2, 256, "calls/s, to gRPC's", rateToGRPC, 3, true},
+	{"waybill-nats", 2, 1, "p50, to gRPC's", toGRPC, 0.65, false},
+	{"waybill-tcp", 2, 1, "p50, to gRPC's", toGRPC, 0.55, false},
+	{"waybill-tcp-polling", 2, 1, "p50, to gRPC's", toGRPC, 0.2, false},
+	{"waybill-unix-polling", 2, 1, "p50, to gRPC's", toGRPC, 0.2, false},
+	{"waybill-tcp-polling", 2, 1, "p50, to Thrift's", toThrift, 0.6, false},
+	{"waybill-unix-polling", 2, 1, "p50, to Thrift's", toThrift, 0.6, false},
+	{"waybill-nats", 2, 16, "calls/s, to gRPC's", rateToGRPC, 1.8, true},
+	{"waybill-nats", 2, 256, "calls/s, to gRPC's", rateToGRPC, 2.2, true},
+	{"waybill-tcp", 2, 16, "calls/s, to gRPC's", rateToGRPC, 2.5, true},
+	{"waybill-tcp", 2, 256, "calls/s, to gRPC's", rateToGRPC, 3, true},
+	{"waybill-unix", 2, 16, "calls/s, to gRPC's", rateToGRPC, 2.5, true},
+	{"waybill-unix", 2, 256, "calls/s, to gRPC's", rateToGRPC, 3, true},
 }
 
 // aims are those that the run has a figure for.

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"waybill/embedded"
+	"waybill/client"
 	"waybill/subjects"
 )
 
@@ -49,9 +49,12 @@ func peers() []peer {
 		&rawNATS{transport: inProcess},
 		&microNATS{rawNATS{transport: tcp}},
 		&microNATS{rawNATS{transport: inProcess}},
-		&waybill{transport: "tcp", how: "the client package, by nats.go over TCP", at: (*embedded.NATS).URL, connect: byClient},
-		&waybill{transport: "lean-tcp", how: "a lean connection over TCP", at: (*embedded.NATS).Addr, connect: byLean("tcp")},
-		&waybill{transport: inProcess, how: "a lean connection within the process", at: (*embedded.NATS).URL, connect: withinProcess},
+		&waybill{transport: "nats", how: "nats.go over TCP", connect: byClient(client.WithTransport(client.NATS), parked)},
+		&waybill{transport: "tcp", how: "TCP", connect: byClient(parked)},
+		&waybill{transport: "unix", how: "a Unix socket", connect: byClient(parked)},
+		&waybill{transport: "tcp-polling", how: "TCP, polling on both ends", poll: true, connect: byClient()},
+		&waybill{transport: "unix-polling", how: "a Unix socket, polling on both ends", poll: true, connect: byClient()},
+		&waybill{transport: inProcess, how: "a lean connection within the process", connect: withinProcess},
 		&grpcPeer{connections: 1},
 		&grpcPeer{connections: 4},
 		connectPeer{},

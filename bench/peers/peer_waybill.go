@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"errors"
-	"net"
 	"path/filepath"
+	"strings"
 
 	"github.com/rs/zerolog"
 
@@ -12,25 +12,26 @@ import (
 	"waybill/embedded"
 	"waybill/internal/fault"
 	"waybill/internal/lean"
+	"waybill/internal/poll"
 	"waybill/internal/rpc"
 	"waybill/subjects"
 )
 
 // waybill is the payment service as a node has it: the embedded NATS server with its accounts, users and JetStream, and an
 // rpc.Server on a lean connection within the process. The handler takes the place of the one that writes to the journal; the
-// rest of the way of a request is the node's. at and connect are the callers' transport.
+// rest of the way of a request is the node's. connect is the callers' way to it.
 type waybill struct {
 	transport string
 	how       string
-	at        func(n *embedded.NATS) string                                          // what callers are told
-	connect   func(ctx context.Context, n *embedded.NATS, at string) (caller, error) // n is nil in another process
+	poll      bool                                                                    // the node's end of it polls
+	connect   func(ctx context.Context, n *embedded.NATS, url string) (caller, error) // n is nil in another process
 
 	nats *embedded.NATS
 }
 
 func (p *waybill) name() string { return "waybill-" + p.transport }
 func (p *waybill) about() string {
-	return "Waybill's payment.authorize, asked over " + p.how + ", one for all callers"
+	return "Waybill's payment.authorize, asked over " + p.how + ", one connection for all callers"
 }
 
 func (p *waybill) start(ctx context.Context, dir string) (_ service, err error) {
@@ -39,9 +40,13 @@ func (p *waybill) start(ctx context.Context, dir string) (_ service, err error) 
 		return nil, err
 	}
 	log := zerolog.Nop()
-	n, err := embedded.StartNATS(ctx, embedded.NATSConfig{
-		Site: subjects.DefaultSite, DataDir: filepath.Join(dir, "nats"), Addr: "127.0.0.1:0", Secrets: secrets, Log: log,
-	})
+	config := embedded.NATSConfig{
+		Site: subjects.DefaultSite, DataDir: filepath.Join(dir, "nats"), Addr: "127.0.0.1:0", Socket: filepath.Join(dir, "socket"), Secrets: secrets, Log: log,
+	}
+	if p.poll {
+		config.Poll = poll.Bound
+	}
+	n, err := embedded.StartNATS(ctx, config)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +70,11 @@ func (p *waybill) start(ctx context.Context, dir string) (_ service, err error) 
 		return nil, errors.Join(err, stopNATS())
 	}
 	p.nats = n
-	return running{p.at(n), func() error {
+	url := n.URL()
+	if strings.HasPrefix(p.transport, "unix") {
+		url = "unix://" + n.Socket()
+	}
+	return running{url, func() error {
 		err := s.Stop(context.WithoutCancel(ctx))
 		link.Close()
 		return errors.Join(err, stopNATS())
@@ -77,13 +86,17 @@ func (p *waybill) dial(ctx context.Context, address string, _ int) (caller, erro
 }
 
 // byClient is how a till asks.
-func byClient(ctx context.Context, _ *embedded.NATS, url string) (caller, error) {
-	c, err := client.Connect(ctx, url, client.WithTimeout(callTimeout))
-	if err != nil {
-		return nil, err
+func byClient(o ...client.Option) func(context.Context, *embedded.NATS, string) (caller, error) {
+	return func(ctx context.Context, _ *embedded.NATS, url string) (caller, error) {
+		c, err := client.Connect(ctx, url, append(o, client.WithTimeout(callTimeout))...)
+		if err != nil {
+			return nil, err
+		}
+		return clientCaller{c}, nil
 	}
-	return clientCaller{c}, nil
 }
+
+var parked = client.WithPolling(0)
 
 type clientCaller struct{ c *client.Client }
 
@@ -102,22 +115,6 @@ func waybillAnswer(r *subjects.AuthorizeRequest, p *subjects.PaymentInfo, err er
 		return err
 	}
 	return answers(r, string(p.PaymentID), string(p.Status), p.Authorized.Amount)
-}
-
-// byLean dials the server's listener of that network.
-func byLean(network string) func(context.Context, *embedded.NATS, string) (caller, error) {
-	return func(ctx context.Context, _ *embedded.NATS, at string) (caller, error) {
-		link, err := lean.Dial(ctx, lean.Options{
-			Name: "peer", Inbox: "_INBOX.peer", Log: zerolog.Nop(),
-			Dial: func(ctx context.Context) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, network, at)
-			},
-		})
-		if err != nil {
-			return nil, err
-		}
-		return newLeanCaller(link), nil
-	}
 }
 
 // withinProcess is how a node's order service asks.

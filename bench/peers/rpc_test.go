@@ -140,8 +140,8 @@ func TestAims(t *testing.T) {
 	}
 	r := &rpcReport{Tables: []rpcTable{
 		{Processes: 2, Callers: 1, Rows: []rpcRow{row(1.0, 9)}},
-		{Processes: 2, Callers: 16, Rows: []rpcRow{row(9, 1.79)}},
-		{Processes: 2, Callers: 256, Rows: []rpcRow{row(9, 2.3)}},
+		{Processes: 2, Callers: 16, Rows: []rpcRow{row(9, 2.49)}},
+		{Processes: 2, Callers: 256, Rows: []rpcRow{row(9, 3.1)}},
 	}}
 	var outcomes []string
 	for _, line := range r.aims()[1:] {

@@ -36,6 +36,7 @@ type rpcRow struct {
 	Allocs     *bench.Spread `json:"allocations,omitzero"` // a call's, of both sides; within one process only
 	ToGRPC     *bench.Spread `json:"p50_to_grpc,omitzero"`
 	ToNATS     *bench.Spread `json:"p50_to_nats,omitzero"` // to nats.go's Request over the same transport
+	ToThrift   *bench.Spread `json:"p50_to_thrift,omitzero"`
 	ToEcho     *bench.Spread `json:"p50_to_tcp_echo,omitzero"`
 	RateToGRPC *bench.Spread `json:"rate_to_grpc,omitzero"`
 	CPUToGRPC  *bench.Spread `json:"cpu_to_grpc,omitzero"`
@@ -60,6 +61,7 @@ func tableOf(processes, callers int, names []string, rounds [][]callRound) rpcTa
 			CPUToGRPC:  ratio(cpu, mine, at["grpc"]),
 			ToGRPC:     ratio(p50, mine, at["grpc"]),
 			ToNATS:     ratio(p50, mine, at[nats]),
+			ToThrift:   ratio(p50, mine, at[thriftPeer{}.name()]),
 			ToEcho:     ratio(p50, mine, at["tcp-echo"]),
 			RateToGRPC: ratio(func(r callRound) float64 { return r.result.Rate() }, mine, at["grpc"]),
 		}
@@ -136,7 +138,7 @@ func (r *rpcReport) write(w io.Writer, output string) error {
 // grid has the absolute figures for a terminal only: in a document they are read beside those of another machine.
 func (t rpcTable) grid(output string) grid {
 	absolute := output != "md"
-	head := []string{"peer", "p50, to gRPC's", "p50, to nats.go's", "p50, to TCP's", "calls/s, to gRPC's", "CPU, to gRPC's", "allocations"}
+	head := []string{"peer", "p50, to gRPC's", "p50, to nats.go's", "p50, to Thrift's", "p50, to TCP's", "calls/s, to gRPC's", "CPU, to gRPC's", "allocations"}
 	if absolute {
 		head = append(head, "p50 µs", "p99 µs", "calls/s", "CPU µs")
 	}
@@ -146,7 +148,7 @@ func (t rpcTable) grid(output string) grid {
 		if r.Allocs != nil {
 			allocs = fmt.Sprintf("%.0f", r.Allocs.Median)
 		}
-		row := []string{r.Peer, times(r.ToGRPC), times(r.ToNATS), times(r.ToEcho), times(r.RateToGRPC), times(r.CPUToGRPC), allocs}
+		row := []string{r.Peer, times(r.ToGRPC), times(r.ToNATS), times(r.ToThrift), times(r.ToEcho), times(r.RateToGRPC), times(r.CPUToGRPC), allocs}
 		if absolute {
 			row = append(row, spread(r.P50, 1, 0), fmt.Sprintf("%.0f", r.P99.Median), spread(r.Rate, 1, 0), fmt.Sprintf("%.0f", r.CPU.Median))
 		}
