@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io"
 	"net"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ const (
 	maxBuffered = 16 << 20  // bytes that may wait to be written
 	maxMessage  = 64 << 20
 	keptReply   = 128 // bytes of a reply subject that is kept
+	longCrowd   = 8   // writes that wait for others after one that took the messages of several
+	seldom      = 32  // one of so many writes waits for others in any case, to see whether there are any
 )
 
 // errCongested is returned while too much waits to be written: the server does not read.
@@ -42,6 +45,9 @@ type session struct {
 	out     []byte // waits to be written
 	spare   []byte
 	writing bool
+	waiting int                   // messages in out
+	crowd   int                   // above 0 where others have lately had something to write at the same time
+	flushes uint                  // so far
 	pongs   []func()              // what the answers to the pings that are under way bring about, in order
 	subs    map[int]*subscription // that the server may send for
 	err     error                 // final
@@ -69,6 +75,7 @@ func (s *session) publish(subject, reply string, h Header, data []byte, now bool
 	b = strconv.AppendInt(append(b, ' '), int64(len(h)+len(data)), 10)
 	b = append(append(b, crlf...), h...)
 	s.out = append(append(b, data...), crlf...)
+	s.waiting++
 	s.written(now)
 	return nil
 }
@@ -112,14 +119,29 @@ func (s *session) wake() {
 	}
 }
 
-// flush writes once what waits. It is called with mu held and writing false, and releases mu.
+// flush writes once what waits. Where there is a crowd it lets others run first, so that one write takes what they have to send, too:
+// a system call costs more than a request. It is called with mu held and writing false, and releases mu.
 func (s *session) flush() {
+	s.writing = true
+	s.flushes++
+	if yield := s.crowd > 0 || s.flushes%seldom == 0; yield {
+		s.mu.Unlock()
+		runtime.Gosched()
+		s.mu.Lock()
+		s.crowd--
+	}
+	if s.waiting > 1 {
+		s.crowd = longCrowd
+	}
+	s.crowd = max(s.crowd, 0)
+	s.waiting = 0
 	out := s.out
 	if len(out) == 0 {
+		s.writing = false
 		s.mu.Unlock()
 		return
 	}
-	s.out, s.spare, s.writing = s.spare[:0], nil, true
+	s.out, s.spare = s.spare[:0], nil
 	s.mu.Unlock()
 	_, err := s.conn.Write(out)
 	s.mu.Lock()
