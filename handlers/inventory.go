@@ -122,12 +122,20 @@ func (v *Inventory) term(ctx context.Context, serve func(func(*rpc.Server)) (fun
 	if err != nil {
 		return err
 	}
+	saved := make(chan struct{})
+	go func() { // ends with ctx, or with a call to the disk that hangs
+		defer close(saved)
+		t.saveNowAndThen(ctx)
+	}()
 	var beside sync.WaitGroup
-	beside.Go(func() { t.saveNowAndThen(ctx) })
 	beside.Go(func() { t.watchClaim(ctx) })
 	t.expire(ctx) // returns when ctx ends
 	stop()
 	beside.Wait()
+	select {
+	case <-saved:
+	case <-time.After(handWait): // somebody else is to lead meanwhile
+	}
 	if outer.Err() != nil {
 		whole = t
 	}

@@ -149,26 +149,51 @@ func (t *stockroom) reached(ctx context.Context, s *sending) (place, error) {
 	}
 }
 
-// save writes the book as it is now, once all of it is durable. Sales go on meanwhile. It fails where one of this process is being written.
-func (t *stockroom) save(ctx context.Context) error {
-	start := time.Now()
+// cutting is the book as it was at one moment, to be written.
+type cutting struct {
+	cut    *inventory.Cut
+	sent   *sending   // the last one that it holds; nil for none of this term
+	flight []*sending // those that were under way
+	err    error      // why it can't be trusted
+}
+
+// errWriting is that a book has one cut at a time.
+var errWriting = errors.New("the snapshot before it is still being written: does the disk hang?")
+
+// cut begins a snapshot, which must then be written. Error: errWriting where one of this process is being written.
+func (t *stockroom) cut() (*cutting, error) {
 	select {
 	case t.standby.writing <- struct{}{}:
-		defer func() { <-t.standby.writing }()
 	default:
-		return errors.New("the one before it is still being written: does the disk hang?")
+		return nil, errWriting
 	}
 	t.mu.Lock()
-	cut, sent, flight, err := t.book.Cut(), t.sent, slices.Collect(maps.Keys(t.flight)), t.lost
-	t.mu.Unlock()
-	for _, s := range flight { // one that is refused does not show in those after it
+	defer t.mu.Unlock()
+	return &cutting{t.book.Cut(), t.sent, slices.Collect(maps.Keys(t.flight)), t.lost}, nil
+}
+
+// save writes the book as it is now, once all of it is durable. Sales go on meanwhile. It fails where one of this process is being written.
+func (t *stockroom) save(ctx context.Context) error {
+	c, err := t.cut()
+	if err != nil {
+		return err
+	}
+	return t.write(ctx, c)
+}
+
+// write writes what was cut.
+func (t *stockroom) write(ctx context.Context, c *cutting) error {
+	start := time.Now()
+	defer func() { <-t.standby.writing }()
+	cut, err := c.cut, c.err
+	for _, s := range c.flight { // one that is refused does not show in those after it
 		if err == nil {
 			_, err = t.reached(ctx, s)
 		}
 	}
 	var at place
 	if err == nil {
-		at, err = t.reached(ctx, sent)
+		at, err = t.reached(ctx, c.sent)
 	}
 	if err == nil {
 		err = t.saving.barrier.Wait(ctx, at.sequence)

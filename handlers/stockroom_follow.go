@@ -22,6 +22,7 @@ type standby struct {
 
 	mu     sync.Mutex // guards what follows; nothing waits while it is held
 	leads  bool
+	served bool               // the term that leads has the book, or goes without
 	end    context.CancelFunc // of bringing the book up to date; nil while nobody does
 	former *stockroom         // of the term that has ended, whose snapshot has not been written yet
 }
@@ -63,31 +64,28 @@ func (v *Inventory) Follow(ctx context.Context, j *journal.Journal) {
 
 // catchUp brings the book up to date where that is worth while, and writes a snapshot of it where one is due.
 func (v *Inventory) catchUp(ctx context.Context, j *journal.Journal) error {
-	t, err := v.readOn(ctx, j)
-	if t == nil || err != nil {
+	t, c, err := v.readOn(ctx, j)
+	if c == nil || err != nil {
 		return err
 	}
-	if t.due(ctx, max(saveEvery, uint64(t.saving.size)/saveBytes)) {
-		return t.save(ctx)
-	}
-	return nil
+	return t.write(ctx, c)
 }
 
-// readOn brings the book up to date and returns its stockroom; nil where that was not worth while. A term that begins meanwhile ends it, and
-// may take the book as far as it has come.
-func (v *Inventory) readOn(ctx context.Context, j *journal.Journal) (*stockroom, error) {
+// readOn brings the book up to date. Where a snapshot is due it returns the book's stockroom and what is to be written: a term may take the
+// book as soon as this has returned, and go on with it. One that begins meanwhile ends this, and may take the book as far as it has come.
+func (v *Inventory) readOn(ctx context.Context, j *journal.Journal) (*stockroom, *cutting, error) {
 	s := v.standby
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.turn <- struct{}{} // whoever else has it only takes the book
 	defer func() { <-s.turn }()
 	if !s.begin(cancel) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	defer s.ended()
 	last, err := j.Last(ctx)
 	if err != nil || s.room != nil && last < s.seen+followEvery {
-		return nil, nil // a journal that does not answer has no more to read
+		return nil, nil, nil // a journal that does not answer has no more to read
 	}
 	t := s.room
 	if s.room = nil; t == nil {
@@ -97,13 +95,27 @@ func (v *Inventory) readOn(ctx context.Context, j *journal.Journal) (*stockroom,
 		t.restore(ctx)
 	}
 	if err := t.readRest(ctx); err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && s.wanted() {
 			s.room = t // it is whole up to where it was read
 		}
-		return nil, err
+		return nil, nil, err
+	}
+	if !s.wanted() {
+		return nil, nil, nil
 	}
 	s.room, s.seen = t, last
-	return t, nil
+	if !t.due(ctx, max(saveEvery, uint64(t.saving.size)/saveBytes)) {
+		return nil, nil, nil
+	}
+	c, err := t.cut()
+	return t, c, err
+}
+
+// wanted reports whether the book may still be taken: not by a term that has gone on without.
+func (s *standby) wanted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.leads || !s.served
 }
 
 // begin notes that the book is brought up to date; false: this process leads.
@@ -127,7 +139,7 @@ func (s *standby) ended() {
 func (s *standby) lead() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leads, s.former = true, nil
+	s.leads, s.served, s.former = true, false, nil
 	if s.end != nil {
 		s.end()
 	}
@@ -155,6 +167,11 @@ func (v *Inventory) saveFormer(ctx context.Context) {
 func (s *standby) take(ctx context.Context) *stockroom {
 	timer := time.NewTimer(handWait)
 	defer timer.Stop()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.served = true
+	}()
 	select {
 	case s.turn <- struct{}{}:
 	case <-timer.C:

@@ -126,6 +126,35 @@ func TestTakeOverWaitsForNoDisk(t *testing.T) {
 	s.same("the other heir", room)
 }
 
+// TestSnapshotOfABookThatIsTaken has a process take the book, and sell from it, before the snapshot is written that was due while it followed.
+func TestSnapshotOfABookThatIsTaken(t *testing.T) {
+	t.Parallel()
+	s := newShelf(t)
+	file := s.file
+	s.file = ""
+	leader, _ := s.open()
+	s.trade(leader, "first", 40)
+	s.pad(saveEvery)
+	s.trade(leader, "second", 40)
+	s.file = file
+	heir := s.inventory()
+	followed, cutting, err := heir.readOn(t.Context(), s.journal)
+	if err != nil || cutting == nil {
+		t.Fatalf("no snapshot is due: %v", err)
+	}
+	heir.standby.lead()
+	room, _ := s.begin(heir)
+	s.trade(room, "third", 60)
+	if err := followed.write(t.Context(), cutting); err != nil {
+		t.Fatal(err)
+	}
+	if room, log := s.open(); strings.Contains(log, fromStart) {
+		t.Errorf("the snapshot is not used:\n%s", log)
+	} else {
+		s.same("who reads the snapshot", room)
+	}
+}
+
 // TestBookAtHandAfterABadSnapshot has the snapshot be well-formed and of a book to which what follows can't have happened: all is read.
 func TestBookAtHandAfterABadSnapshot(t *testing.T) {
 	t.Parallel()
