@@ -244,7 +244,7 @@ func (c *Conn) Start(subject string, h Header, data []byte) (*Pending, error) {
 	if c.draining.Load() {
 		return nil, nats.ErrConnectionDraining
 	}
-	p, reply, err := s.mux.begin(subject)
+	p, reply, err := s.mux.begin(subject, h)
 	if err != nil {
 		return nil, err
 	}

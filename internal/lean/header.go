@@ -25,21 +25,31 @@ const (
 )
 
 // Get implements Headers. Its cost is that of reading the block up to the header.
-func (h Header) Get(name string) string {
+func (h Header) Get(name string) string { return string(h.value(name)) }
+
+func (h Header) value(name string) []byte {
 	rest := []byte(h)
 	for {
 		end := bytes.IndexByte(rest, '\n')
 		if end < 0 {
-			return ""
+			return nil
 		}
 		if rest = rest[end+1:]; len(rest) > len(name) && rest[len(name)] == ':' && string(rest[:len(name)]) == name {
 			value := rest[len(name)+1:]
 			if end := bytes.IndexByte(value, '\r'); end >= 0 {
 				value = value[:end]
 			}
-			return string(bytes.TrimLeft(value, " \t"))
+			return bytes.TrimLeft(value, " \t")
 		}
 	}
+}
+
+// call is the CallHeader; -1 where there is none.
+func (h Header) call() int {
+	if n, ok := number(h.value(CallHeader)); ok {
+		return n
+	}
+	return -1
 }
 
 // Status is the code in the first line, such as 503; empty where there is none.

@@ -23,6 +23,21 @@ type Msg struct {
 	parsed nats.Header // of nats.go
 }
 
+// CallHeader is a number below a thousand million that a request may have, and that its reply should repeat: a reply with another one
+// belongs to a request before it.
+const CallHeader = "Waybill-Call"
+
+// Call is the message's CallHeader; -1 where there is none.
+func (m Msg) Call() int {
+	if m.parsed == nil {
+		return m.header.call()
+	}
+	if n, ok := number([]byte(m.parsed.Get(CallHeader))); ok {
+		return n
+	}
+	return -1
+}
+
 // Received is a message of nats.go.
 func Received(m *nats.Msg) Msg {
 	return Msg{Subject: m.Subject, Reply: m.Reply, Data: m.Data, parsed: m.Header}

@@ -9,6 +9,7 @@ import (
 	"hash/maphash"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -398,7 +399,7 @@ func FuzzSession(f *testing.F) {
 		}
 		s := &session{c: c, conn: silent{}, in: bufio.NewReaderSize(bytes.NewReader(says), readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
 			seed: maphash.MakeSeed(), mux: newMux("_INBOX.x."), subs: map[int]*subscription{2: {c: c, id: 2, subject: "a.b", handle: handle}}}
-		p, _, err := s.mux.begin("a")
+		p, _, err := s.mux.begin("a", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -478,6 +479,51 @@ func TestHeader(t *testing.T) {
 	}
 }
 
+// A second reply to the request before is no reply to this one.
+func TestDoubledReply(t *testing.T) {
+	m := newMux("in.")
+	request := func(n int64) Header {
+		var b Builder
+		b.SetInt(CallHeader, n)
+		return slices.Clone(b.Header())
+	}
+	reply := func(h Header, text string) {
+		m.deliver(0, 0, true, Msg{header: h, Data: []byte(text)})
+	}
+	for n := range int64(3) {
+		p, _, err := m.begin("asked", request(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 {
+			reply(request(n-1), "again")
+		}
+		reply(request(n), "reply")
+		if msg, err := p.Wait(t.Context()); err != nil || string(msg.Data) != "reply" {
+			t.Errorf("call %d: %s, %v", n, msg.Data, err)
+		}
+	}
+	for _, bare := range []bool{true, false} { // either side may be older
+		h := request(7)
+		if bare {
+			h = nil
+		}
+		p, reply, err := m.begin("asked", h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slot, turn, ok := slotOf(reply, len(m.prefix))
+		answer := request(8)
+		if !bare {
+			answer = nil
+		}
+		m.deliver(slot, turn, ok, Msg{header: answer, Data: []byte("reply")})
+		if msg, err := p.WaitFor(t.Context(), time.Second); err != nil || string(msg.Data) != "reply" {
+			t.Errorf("%s, %v", msg.Data, err)
+		}
+	}
+}
+
 // A slot that was given up serves again at once, and the late reply to it goes to nobody.
 func TestLateReply(t *testing.T) {
 	m := newMux("in.")
@@ -487,7 +533,7 @@ func TestLateReply(t *testing.T) {
 	}
 	var old []string
 	for range 100 {
-		p, subject, err := m.begin("asked")
+		p, subject, err := m.begin("asked", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -496,7 +542,7 @@ func TestLateReply(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p, subject, err := m.begin("asked")
+	p, subject, err := m.begin("asked", nil)
 	if err != nil || len(m.slots) != 1 {
 		t.Fatalf("%d slots, %v", len(m.slots), err)
 	}

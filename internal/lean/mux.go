@@ -11,7 +11,8 @@ import (
 
 // mux gives each request a reply subject and each reply to its request. The subjects are used again, as the server remembers
 // those that it has seen: one that got its reply serves another request. One whose request was given up is not: another takes its
-// place, so that a late reply is never taken for another's. It relies on one reply at most for each request.
+// place, so that a late reply is never taken for another's. A second reply to the same request could be, where whoever else hears the
+// subject answers, too: a request with a CallHeader takes no reply with another one.
 type mux struct {
 	prefix string // of the reply subjects, with the dot at its end
 
@@ -34,6 +35,7 @@ type Pending struct {
 	subject string // of the reply
 	turn    int    // counts the subjects that the slot had
 	asked   string // the request's subject
+	call    int    // the request's CallHeader; -1 for none
 	waits   bool
 }
 
@@ -45,7 +47,7 @@ type result struct {
 func newMux(prefix string) *mux { return &mux{prefix: prefix} }
 
 // begin takes a free slot for a request to the subject, and says where its reply is to come.
-func (m *mux) begin(asked string) (p *Pending, reply string, err error) {
+func (m *mux) begin(asked string, h Header) (p *Pending, reply string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
@@ -59,7 +61,7 @@ func (m *mux) begin(asked string) (p *Pending, reply string, err error) {
 		p.subject = m.prefix + strconv.Itoa(p.slot)
 		m.slots = append(m.slots, p)
 	}
-	p.asked, p.waits = asked, true
+	p.asked, p.call, p.waits = asked, h.call(), true
 	m.waiting++
 	return p, p.subject, nil
 }
@@ -117,7 +119,13 @@ func (m *mux) deliver(slot, turn int, ok bool, msg Msg) {
 	if !ok || slot >= len(m.slots) {
 		return
 	}
-	if p := m.slots[slot]; p.waits && p.turn == turn {
+	p := m.slots[slot]
+	if p.call >= 0 {
+		if call := msg.Call(); call >= 0 && call != p.call {
+			return
+		}
+	}
+	if p.waits && p.turn == turn {
 		m.over(p)
 		p.reply <- result{msg: msg} // Wait frees the slot
 	}

@@ -107,7 +107,7 @@ func (o *NATS) Start(subject string, h Header, data []byte) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, reply, err := m.begin(subject)
+	p, reply, err := m.begin(subject, h)
 	if err != nil {
 		return nil, err
 	}

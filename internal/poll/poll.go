@@ -40,7 +40,7 @@ type conn struct {
 // Wrap returns c with reads that poll for up to bound before they wait; c itself where bound is not above zero, where c has no
 // read that does not wait, or where the process may use one core only. Deadlines and Close end a read that polls, within bound.
 func Wrap(c net.Conn, bound time.Duration) net.Conn {
-	if bound <= 0 || runtime.GOMAXPROCS(0) < 2 {
+	if bound <= 0 || cores() < 2 {
 		return c
 	}
 	try := tryRead(c)
@@ -49,6 +49,9 @@ func Wrap(c net.Conn, bound time.Duration) net.Conn {
 	}
 	return &conn{Conn: c, try: try, bound: bound, score: full}
 }
+
+// cores is how many the process may use: the runtime may have processors to spare for what waits for the disk.
+func cores() int { return min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) }
 
 func (c *conn) Read(b []byte) (int, error) {
 	if len(b) == 0 || !c.reading.CompareAndSwap(false, true) {
@@ -77,7 +80,7 @@ func (c *conn) poll(b []byte, start time.Time) (n int, err error, done bool) {
 	}
 	// One core stays free for what else the process has to do.
 	defer polling.Add(-1)
-	if int(polling.Add(1)) >= runtime.GOMAXPROCS(0) {
+	if int(polling.Add(1)) >= cores() {
 		return 0, nil, false
 	}
 	for last := start; ; {

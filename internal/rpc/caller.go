@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -25,7 +26,10 @@ type Caller struct {
 	link  lean.Link
 	site  subjects.Site
 	known atomic.Pointer[map[name]string] // the subjects of the endpoints that were called
+	calls atomic.Uint32                   // numbers the calls, from anywhere: other callers may share the link
 }
+
+const maxCall = 1_000_000_000 // a call's number stays below it
 
 // name is an endpoint's.
 type name struct {
@@ -51,7 +55,11 @@ func subjectOf[Req, Res any](c *Caller, e *subjects.Endpoint[Req, Res]) string {
 }
 
 // NewCaller makes a Caller; the connection remains its maker's.
-func NewCaller(link lean.Link, site subjects.Site) *Caller { return &Caller{link: link, site: site} }
+func NewCaller(link lean.Link, site subjects.Site) *Caller {
+	c := &Caller{link: link, site: site}
+	c.calls.Store(rand.Uint32())
+	return c
+}
 
 // Site is the site that is called.
 func (c *Caller) Site() subjects.Site { return c.site }
@@ -170,6 +178,7 @@ func (c *Caller) exchange(ctx context.Context, out *outgoing, until time.Time, s
 		return nil, fault.New(fault.InvalidArgument, "the request of %d bytes is over the limit of %d", len(payload), most-requestHeaderRoom)
 	}
 	out.complete(scope.From(ctx), min(left, maxTimeout))
+	out.header.SetInt(lean.CallHeader, int64(c.calls.Add(1)%maxCall))
 	pending, err := c.link.Start(subject, out.header.Header(), payload)
 	switch {
 	case errors.Is(err, nats.ErrBadSubject):

@@ -167,3 +167,23 @@ func TestRepliesThatFitNoContract(t *testing.T) {
 		t.Errorf("a request that JSON can't hold: %v", err)
 	}
 }
+
+// Where somebody answers every request once more, a moment later, no call takes that for its own answer.
+func TestDoubledAnswers(t *testing.T) {
+	b := newBus(t)
+	nc := b.connect()
+	b.subscribe(endpointNamed("get").Subject("local"), func(m *nats.Msg) {
+		reply := nats.NewMsg(m.Reply)
+		reply.Header[lean.CallHeader] = m.Header[lean.CallHeader]
+		reply.Data = []byte(`{"greeting":"` + m.Header.Get("number") + `"}`)
+		_ = nc.PublishMsg(reply)
+		time.AfterFunc(2*time.Millisecond, func() { _ = nc.PublishMsg(reply) })
+	})
+	c := NewCaller(b.link(), "local")
+	for n := range 200 {
+		r, err := Call(t.Context(), c, endpointNamed("get"), &ask{Name: "x"}, WithHeader("number", strconv.Itoa(n)))
+		if err != nil || r.Greeting != strconv.Itoa(n) {
+			t.Fatalf("call %d is answered %+v, %v", n, r, err)
+		}
+	}
+}

@@ -34,6 +34,9 @@ func respond(bus lean.Bus, limit func() int, log zerolog.Logger) middleware {
 	return func(next invoke) invoke {
 		return func(ctx context.Context, x *exchange) error {
 			err := next(ctx, x)
+			if n := x.incoming.Call(); n >= 0 {
+				x.header.SetInt(lean.CallHeader, int64(n))
+			}
 			if err == nil {
 				x.header.Set(subjects.HeaderDurability, x.durability)
 				x.header.SetInt(subjects.HeaderSequence, int64(x.sequence))
