@@ -12,7 +12,8 @@ import (
 // them, too. So where some were turned away in an interval, and those that were served took longer than the target on average, while
 // the processors were at work, no more are let in than were served in the target's time (Little's law). Otherwise the bound grows
 // again: as many callers as have found room so far, who wait for each other, are no overload.
-// One that waits for somebody else, such as a payment gateway, takes long without work for the processors: that is no overload.
+// What a request waits for somebody else, such as a payment gateway, is no overload: it is what is left of its time without what it waited for
+// processors, and counts beside the target.
 type brake struct {
 	target time.Duration
 	cpu    func() time.Duration // that this process has used so far
@@ -33,13 +34,18 @@ type brake struct {
 const (
 	brakeInterval = 200 * time.Millisecond
 	leastInFlight = 64          // the brake never lets in fewer
-	burst         = 256         // nor more: so many may come at once while it is open
+	burst         = 256         // so many may come at once while it is open; more where there is reason to
+	mostInFlight  = 1 << 16     // the service's own limit is lower
 	brakeForgets  = time.Second // without a request served, after which nothing is known any more
 
 	// The processors count as at work where the process used so much of them, or, where others use them, where a request waited so long
 	// until its worker began with it.
 	brakeCPU  = 0.15
 	brakeWait = 2 * time.Millisecond
+
+	// brakeTurns is how often a request waits for a processor as long as until its worker began with it: an order is some ten requests and
+	// appends, each of which changes goroutines a few times.
+	brakeTurns = 24
 )
 
 func newBrake(target time.Duration) *brake {
@@ -55,15 +61,28 @@ func (b *brake) enter(now time.Time) bool {
 	if n <= b.bound.Load() {
 		return true
 	}
-	if now.Sub(b.began)-time.Duration(b.last.Load()) > brakeForgets {
-		b.bound.Store(burst)
-		if n <= burst {
-			return true
-		}
+	if b.hung(now) && n <= b.bound.Load() {
+		return true
 	}
 	b.inFlight.Add(-1)
 	b.refused.Store(true)
 	return false
+}
+
+// hung lets the bound grow where none was served for a while: all that are in flight wait for somebody else.
+func (b *brake) hung(now time.Time) bool {
+	at := now.Sub(b.began)
+	last := b.last.Load()
+	if at-time.Duration(last) <= brakeForgets || !b.last.CompareAndSwap(last, int64(at-brakeForgets+brakeInterval)) {
+		return false
+	}
+	b.bound.Store(max(b.more(), burst))
+	return true
+}
+
+func (b *brake) more() int64 {
+	bound := b.bound.Load()
+	return min(max(bound+bound/4, leastInFlight), mostInFlight)
 }
 
 // leave ends a request that entered when it arrived, and that a worker began with at began.
@@ -90,12 +109,14 @@ func (b *brake) adjust(passed time.Duration) {
 	served := time.Duration(b.served)
 	processors := min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) // the runtime may have some to spare for what waits for the disk
 	busy := float64(used-b.used) >= brakeCPU*float64(passed)*float64(processors) || b.waited >= brakeWait*served
-	bound := b.bound.Load()
-	if b.refused.Swap(false) && b.took > b.target*served && busy && passed <= brakeForgets {
-		bound = max(leastInFlight, int64(float64(b.served)*float64(b.target)/float64(passed)))
-	} else {
-		bound = min(bound+bound/4, burst)
+	switch refused := b.refused.Swap(false); {
+	case refused && b.took > b.target*served && busy && passed <= brakeForgets:
+		others := max(b.took-brakeTurns*b.waited, 0) // of all that were served
+		b.bound.Store(min(max(leastInFlight, int64(float64(served*b.target+others)/float64(passed))), mostInFlight))
+	case refused || b.bound.Load() < burst:
+		b.bound.Store(b.more())
+	default:
+		b.bound.Store(max(b.bound.Load()*3/4, burst))
 	}
-	b.bound.Store(bound)
 	b.used, b.served, b.took, b.waited = used, 0, 0, 0
 }

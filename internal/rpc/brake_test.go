@@ -32,7 +32,7 @@ func (b *braked) interval(t *testing.T, n int, took time.Duration, share float64
 	b.now = b.now.Add(brakeInterval)
 	for range n {
 		b.inFlight.Add(1)
-		b.leave(b.now.Add(-took), b.now.Add(-took), b.now, true)
+		b.leave(b.now.Add(-took), b.now.Add(-took+took/brakeTurns), b.now, true) // it has waited for processors alone
 	}
 	if left := b.inFlight.Load(); left != 0 {
 		t.Fatalf("%d are in flight", left)
@@ -70,15 +70,46 @@ func TestBrake(t *testing.T) {
 		b.refused.Store(true)
 		b.interval(t, 50, 50*time.Millisecond, 0.9)
 	}
-	room(burst, "after a time in which all were quick")
+	if n := b.room(); n < 4*burst {
+		t.Errorf("%d get in after a time in which all were quick and more came", n)
+	}
 	b.interval(t, 1, time.Second, 0.9)
-	for range 10 {
+	for range 20 {
 		b.interval(t, 50, time.Second, 0.9)
 	}
 	room(burst, "after a time in which none was refused")
+	b.refused.Store(true)
 	b.interval(t, 1, time.Second, 0.9)
+	room(leastInFlight, "where hardly any was served again")
 	b.now = b.now.Add(brakeForgets + time.Millisecond)
 	room(burst, "after a second without a request")
+}
+
+// A slow payment gateway is no overload, though the processors are at work: what is in flight may wait for it.
+func TestBrakeOfASlowGateway(t *testing.T) {
+	b := newBraked(100 * time.Millisecond)
+	serve := func(n int) {
+		b.used += brakeInterval
+		b.now = b.now.Add(brakeInterval)
+		b.refused.Store(true)
+		for range n {
+			b.inFlight.Add(1)
+			b.leave(b.now.Add(-500*time.Millisecond), b.now.Add(-500*time.Millisecond+time.Millisecond/4), b.now, true)
+		}
+	}
+	for range 20 {
+		serve(240) // 1,200/s, each for half a second
+	}
+	if n := b.room(); n < 600 {
+		t.Errorf("%d get in, and 600 are in flight at that rate", n)
+	}
+	for range 20 {
+		b.now = b.now.Add(brakeForgets + time.Millisecond) // until the gateway's time is over
+		b.room()
+	}
+	if n := b.room(); n < 4*burst {
+		t.Errorf("%d get in while the gateway hangs", n)
+	}
 }
 
 // Requests that wait for somebody else, and not for a processor, are no overload; those that a processor kept waiting are.
@@ -86,16 +117,20 @@ func TestBrakeOfOthers(t *testing.T) {
 	b := newBraked(100 * time.Millisecond)
 	for range 5 {
 		b.refused.Store(true)
-		b.interval(t, 10, 5*time.Second, 0.1)
+		b.now = b.now.Add(brakeInterval)
+		for range 10 {
+			b.inFlight.Add(1)
+			b.leave(b.now.Add(-5*time.Second), b.now.Add(-5*time.Second), b.now, true)
+		}
 	}
-	if n := b.room(); n != burst {
-		t.Errorf("%d get in while the processors rest, not %d", n, burst)
+	if n := b.room(); n < burst {
+		t.Errorf("%d get in while the processors rest, fewer than %d", n, burst)
 	}
 	b.now = b.now.Add(brakeInterval)
 	b.inFlight.Add(1)
-	b.leave(b.now.Add(-time.Second), b.now.Add(-time.Second+2*brakeWait*11), b.now, true) // with the nine that are left
-	if n := b.room(); n != leastInFlight {
-		t.Errorf("%d get in while others have the processors, not %d", n, leastInFlight)
+	b.leave(b.now.Add(-time.Second), b.now, b.now, true)
+	if n := b.room(); n > burst/2 {
+		t.Errorf("%d get in while others have the processors", n)
 	}
 }
 
