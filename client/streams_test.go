@@ -16,7 +16,7 @@ func TestStreamsOfASilentServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	const timeout = 3 * time.Second
+	const timeout = time.Second
 	x := newStreams("nats://"+l.Addr().String(), &settings{timeout: timeout, inbox: "_INBOX", site: "local"})
 	patient := make(chan error, 1)
 	go func() {

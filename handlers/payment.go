@@ -16,6 +16,7 @@ import (
 	"waybill/internal/paygate"
 	"waybill/internal/payment"
 	"waybill/internal/rpc"
+	"waybill/internal/scope"
 	"waybill/internal/vault"
 	"waybill/subjects"
 )
@@ -197,7 +198,9 @@ func (p *Payments) ask(ctx context.Context, h held[payment.State], r paygate.Aut
 	}
 	asking, cancel := p.asking(ctx)
 	defer cancel()
+	began := time.Now()
 	answer, err := p.gateway.Authorize(asking, r)
+	scope.WaitedOutside(ctx, time.Since(began))
 	p.hook.at("gateway authorize")
 	if err != nil {
 		return nil, err
@@ -269,7 +272,9 @@ func (p *Payments) finishCapture(ctx context.Context, h held[payment.State], cap
 	}
 	asking, cancel := p.asking(ctx)
 	defer cancel()
+	began := time.Now()
 	answer, err := p.gateway.Capture(asking, h.state.PaymentID, capture, c.Amount)
+	scope.WaitedOutside(ctx, time.Since(began))
 	p.hook.at("gateway capture")
 	if err != nil {
 		return h, err

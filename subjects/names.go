@@ -228,6 +228,7 @@ const (
 	HeaderRequestID      = "Waybill-Request-Id" // request: names the request in logs and as its events' cause
 	HeaderDurability     = "Waybill-Durability" // reply: strict or fast
 	HeaderSequence       = "Waybill-Sequence"   // reply: the journal sequence that it rests on
+	HeaderOutside        = "Waybill-Outside"    // reply: milliseconds that the site has waited for others, such as a payment gateway
 	HeaderErrorCode      = "Nats-Service-Error-Code"
 	HeaderError          = "Nats-Service-Error"
 

@@ -12,8 +12,7 @@ import (
 // them, too. So where some were turned away in an interval, and those that were served took longer than the target on average, while
 // the processors were at work, no more are let in than were served in the target's time (Little's law). Otherwise the bound grows
 // again: as many callers as have found room so far, who wait for each other, are no overload.
-// What a request waits for somebody else, such as a payment gateway, is no overload: it is what is left of its time without what it waited for
-// processors, and counts beside the target.
+// What a request waits for others than the site, such as a payment gateway, is no overload: where that is long, it counts beside the target.
 type brake struct {
 	target time.Duration
 	cpu    func() time.Duration // that this process has used so far
@@ -29,6 +28,7 @@ type brake struct {
 	served int64         // requests in it that succeeded
 	took   time.Duration // all of them together
 	waited time.Duration // of that until a processor began with them
+	others time.Duration // of that for others than the site, where it was long
 }
 
 const (
@@ -42,10 +42,6 @@ const (
 	// until its worker began with it.
 	brakeCPU  = 0.15
 	brakeWait = 2 * time.Millisecond
-
-	// brakeTurns is how often a request waits for a processor as long as until its worker began with it: an order is some ten requests and
-	// appends, each of which changes goroutines a few times.
-	brakeTurns = 24
 )
 
 func newBrake(target time.Duration) *brake {
@@ -85,8 +81,8 @@ func (b *brake) more() int64 {
 	return min(max(bound+bound/4, leastInFlight), mostInFlight)
 }
 
-// leave ends a request that entered when it arrived, and that a worker began with at began.
-func (b *brake) leave(arrived, began, now time.Time, succeeded bool) {
+// leave ends a request that entered when it arrived, that a worker began with at began, and that has waited outside for others than the site.
+func (b *brake) leave(arrived, began, now time.Time, outside time.Duration, succeeded bool) {
 	b.inFlight.Add(-1)
 	if !succeeded {
 		return // it may have been refused for anything, without work
@@ -96,6 +92,9 @@ func (b *brake) leave(arrived, began, now time.Time, succeeded bool) {
 	b.served++
 	b.took += now.Sub(arrived)
 	b.waited += began.Sub(arrived)
+	if outside > 2*b.target { // the sandbox is no slow gateway, though in an overload it is not quick
+		b.others += outside
+	}
 	at := now.Sub(b.began)
 	if passed := at - time.Duration(b.last.Load()); passed >= brakeInterval {
 		b.adjust(passed)
@@ -110,13 +109,12 @@ func (b *brake) adjust(passed time.Duration) {
 	processors := min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) // the runtime may have some to spare for what waits for the disk
 	busy := float64(used-b.used) >= brakeCPU*float64(passed)*float64(processors) || b.waited >= brakeWait*served
 	switch refused := b.refused.Swap(false); {
-	case refused && b.took > b.target*served && busy && passed <= brakeForgets:
-		others := max(b.took-brakeTurns*b.waited, 0) // of all that were served
-		b.bound.Store(min(max(leastInFlight, int64(float64(served*b.target+others)/float64(passed))), mostInFlight))
+	case refused && b.took-b.others > b.target*served && busy && passed <= brakeForgets:
+		b.bound.Store(min(max(leastInFlight, int64(float64(served*b.target+b.others)/float64(passed))), mostInFlight))
 	case refused || b.bound.Load() < burst:
 		b.bound.Store(b.more())
 	default:
 		b.bound.Store(max(b.bound.Load()*3/4, burst))
 	}
-	b.used, b.served, b.took, b.waited = used, 0, 0, 0
+	b.used, b.served, b.took, b.waited, b.others = used, 0, 0, 0, 0
 }

@@ -32,7 +32,7 @@ func (b *braked) interval(t *testing.T, n int, took time.Duration, share float64
 	b.now = b.now.Add(brakeInterval)
 	for range n {
 		b.inFlight.Add(1)
-		b.leave(b.now.Add(-took), b.now.Add(-took+took/brakeTurns), b.now, true) // it has waited for processors alone
+		b.leave(b.now.Add(-took), b.now.Add(-took), b.now, 0, true)
 	}
 	if left := b.inFlight.Load(); left != 0 {
 		t.Fatalf("%d are in flight", left)
@@ -46,7 +46,7 @@ func (b *braked) room() int {
 		n++
 	}
 	for range n {
-		b.leave(b.now, b.now, b.now, false)
+		b.leave(b.now, b.now, b.now, 0, false)
 	}
 	return n
 }
@@ -94,7 +94,7 @@ func TestBrakeOfASlowGateway(t *testing.T) {
 		b.refused.Store(true)
 		for range n {
 			b.inFlight.Add(1)
-			b.leave(b.now.Add(-500*time.Millisecond), b.now.Add(-500*time.Millisecond+time.Millisecond/4), b.now, true)
+			b.leave(b.now.Add(-500*time.Millisecond), b.now.Add(-500*time.Millisecond), b.now, 490*time.Millisecond, true)
 		}
 	}
 	for range 20 {
@@ -120,7 +120,7 @@ func TestBrakeOfOthers(t *testing.T) {
 		b.now = b.now.Add(brakeInterval)
 		for range 10 {
 			b.inFlight.Add(1)
-			b.leave(b.now.Add(-5*time.Second), b.now.Add(-5*time.Second), b.now, true)
+			b.leave(b.now.Add(-5*time.Second), b.now.Add(-5*time.Second), b.now, 0, true)
 		}
 	}
 	if n := b.room(); n < burst {
@@ -128,8 +128,8 @@ func TestBrakeOfOthers(t *testing.T) {
 	}
 	b.now = b.now.Add(brakeInterval)
 	b.inFlight.Add(1)
-	b.leave(b.now.Add(-time.Second), b.now, b.now, true)
-	if n := b.room(); n > burst/2 {
+	b.leave(b.now.Add(-time.Second), b.now, b.now, 0, true)
+	if n := b.room(); n != leastInFlight {
 		t.Errorf("%d get in while others have the processors", n)
 	}
 }

@@ -204,6 +204,9 @@ func (c *Caller) exchange(ctx context.Context, out *outgoing, until time.Time, s
 	if n, _ := strconv.ParseUint(out.reply.Get(subjects.HeaderSequence), 10, 64); n > 0 {
 		scope.Note(ctx, n)
 	}
+	if ms, _ := strconv.ParseUint(out.reply.Get(subjects.HeaderOutside), 10, 31); ms > 0 {
+		scope.WaitedOutside(ctx, time.Duration(ms)*time.Millisecond)
+	}
 	return &out.reply, refusalOf(&out.reply)
 }
 

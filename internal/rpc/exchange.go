@@ -22,9 +22,10 @@ type exchange struct {
 	request  any // a *Req, once decoded
 	response any // a *Res, once handled
 
-	body       bytes.Buffer // the encoded response
-	durability string       // strict or fast
-	sequence   uint64       // what the reply rests on
+	body       bytes.Buffer  // the encoded response
+	durability string        // strict or fast
+	sequence   uint64        // what the reply rests on
+	outside    time.Duration // that others than the site were waited for
 
 	header lean.Builder // of the reply
 	later  bool         // the reply must be left to another goroutine to write

@@ -21,7 +21,8 @@ func origin(next invoke) invoke {
 			trace = scope.NewTraceparent()
 		}
 		x.cause = cause
-		ctx, _ = scope.Begin(ctx, cause, trace)
+		ctx, own := scope.Begin(ctx, cause, trace)
+		defer func() { x.outside = own.Outside() }()
 		if key := x.incoming.Get(subjects.HeaderIdempotencyKey); key != "" {
 			if !validKey(key) {
 				return fault.New(fault.InvalidArgument, "the header %s must be 1 to %d visible ASCII characters",

@@ -37,6 +37,9 @@ func respond(bus lean.Bus, limit func() int, log zerolog.Logger) middleware {
 			if n := x.incoming.Call(); n >= 0 {
 				x.header.SetInt(lean.CallHeader, int64(n))
 			}
+			if ms := x.outside.Milliseconds(); ms > 0 {
+				x.header.SetInt(subjects.HeaderOutside, ms)
+			}
 			if err == nil {
 				x.header.Set(subjects.HeaderDurability, x.durability)
 				x.header.SetInt(subjects.HeaderSequence, int64(x.sequence))

@@ -71,7 +71,7 @@ func serve(ctx context.Context, x *exchange, l *limit) {
 	if brake, arrived := x.endpoint.brake, x.arrived; brake != nil {
 		began := time.Now()
 		err := x.endpoint.serve(ctx, x)
-		brake.leave(arrived, began, time.Now(), err == nil)
+		brake.leave(arrived, began, time.Now(), x.outside, err == nil)
 	} else {
 		_ = x.endpoint.serve(ctx, x)
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"sync/atomic"
+	"time"
 )
 
 // Scope belongs to one request or one consumed event.
@@ -18,6 +19,7 @@ type Scope struct {
 	Traceparent string
 
 	highest atomic.Uint64
+	outside atomic.Int64 // ns
 }
 
 // New is the scope of work that nobody asked for in a trace of theirs: it begins one.
@@ -86,3 +88,14 @@ func (s *Scope) Highest() uint64 {
 	}
 	return s.highest.Load()
 }
+
+// WaitedOutside records that the work in ctx has waited so long for somebody outside the site, such as a payment gateway. Without a scope
+// it does nothing.
+func WaitedOutside(ctx context.Context, d time.Duration) {
+	if s := From(ctx); s != nil {
+		s.outside.Add(int64(max(d, 0)))
+	}
+}
+
+// Outside is how long the work has waited for others than the site, here and in the services that it called.
+func (s *Scope) Outside() time.Duration { return time.Duration(s.outside.Load()) }
