@@ -13,7 +13,7 @@ import (
 )
 
 // Connections that each door lets in, fewer than that where the system gives the process few files. Together they stay below
-// maxConnections, so that the services, which come within the process, always find a place.
+// maxConnections, so that the services, which come within the process, always find a place. Behind TLS the server listens itself, and shares that limit with them.
 const (
 	maxTCP       = 4096
 	maxSocket    = 2048

@@ -10,18 +10,17 @@ import (
 // sync, and a stream's write that waits for it.
 const blockedCalls = 2
 
-// spareProcessors has the runtime run as many goroutines at once as there are cores, with those not counted that wait for the disk. A
+// spareProcessors has the runtime run as many goroutines at once as it may use cores, with those not counted that wait for the disk. A
 // goroutine in a system call keeps its place among GOMAXPROCS until the runtime's monitor takes notice, which may take longer than a
-// sync does: on two cores half of the process stood still meanwhile. It is for a process that runs one node, unless the operator has
-// said by GOMAXPROCS how it is to be. docs/benchmarks.md has what it brings.
+// sync does: on two cores half of the process stood still meanwhile. It is for a process that runs one node and holds its store, unless the
+// operator has said by GOMAXPROCS how it is to be. A container's limit is that of the start. docs/benchmarks.md has what it brings.
 func (n *life) spareProcessors() {
 	if os.Getenv("GOMAXPROCS") != "" || n.store.own == nil || !n.barrier.Strict() {
 		return
 	}
-	before := runtime.GOMAXPROCS(0)
-	runtime.GOMAXPROCS(before + blockedCalls)
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + blockedCalls)
 	n.onStop("processors", func(context.Context) error {
-		runtime.GOMAXPROCS(before)
+		runtime.SetDefaultGOMAXPROCS()
 		return nil
 	})
 }
