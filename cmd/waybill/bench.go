@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -133,6 +134,9 @@ func (b *benchmark) settle(c *cobra.Command) error {
 			return err
 		}
 	}
+	if b.file != "" && b.html != "" && sameFile(b.file, b.html) {
+		return usage("--out and --html name the same file %q: the page would take the place of the result", b.html)
+	}
 	return b.settlePlace(f.Changed)
 }
 
@@ -198,13 +202,40 @@ func eachOf(flag, list string, take func(string) bool, form string) error {
 	return nil
 }
 
-// writable refuses a file that can't be written to, before a long run would find out.
+// writable refuses a file that can't be written to, before a long run would find out. It leaves no file that was not there.
 func writable(flag, name string) error {
-	if info, err := os.Stat(name); name == "" || err == nil && !info.Mode().IsRegular() {
+	info, err := os.Stat(name)
+	if name == "" || err == nil && !info.Mode().IsRegular() {
 		return usage("--%s %q is no file that can be written", flag, name)
 	}
-	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
+	if dir, err := os.Stat(filepath.Dir(name)); err != nil || !dir.IsDir() {
 		return usage("--%s %q: the directory %s does not exist", flag, name, filepath.Dir(name))
 	}
+	how := os.O_WRONLY
+	if info == nil {
+		how |= os.O_CREATE | os.O_EXCL
+	}
+	f, err := os.OpenFile(name, how, 0o644)
+	if err == nil {
+		err = f.Close()
+		if info == nil {
+			err = errors.Join(err, os.Remove(name))
+		}
+	}
+	if err != nil {
+		return usage("--%s %q can't be written: %v", flag, name, err)
+	}
 	return nil
+}
+
+// sameFile reports whether two names are of one file, which need not be there.
+func sameFile(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	if errA == nil && errB == nil {
+		return os.SameFile(x, y)
+	}
+	x, errA = os.Stat(filepath.Dir(a))
+	y, errB = os.Stat(filepath.Dir(b))
+	return errA == nil && errB == nil && os.SameFile(x, y) && filepath.Base(a) == filepath.Base(b)
 }

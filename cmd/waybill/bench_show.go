@@ -31,7 +31,7 @@ func showBench(s *sheet, r bench.Report) {
 		i += n
 	}
 	if r.CutShort {
-		s.line("%s", s.paint(yellow, "interrupted: what was measured until then"))
+		s.line("%s", s.paint(yellow, "cut short: what was measured until then"))
 	}
 }
 

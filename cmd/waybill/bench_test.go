@@ -54,6 +54,9 @@ func TestBenchWrongUsage(t *testing.T) {
 		{"bench rpc --out /nowhere/at.all", `--out "/nowhere/at.all": the directory /nowhere does not exist`},
 		{"bench rpc --html " + dir, "is no file that can be written"},
 		{"bench rpc --out=", "--out"},
+		{"bench rpc --out /proc/x.json", `--out "/proc/x.json"`},
+		{"bench rpc --out " + file + " --html " + file, "--out and --html name the same file"},
+		{"bench rpc --out " + dir + "/new --html " + dir + "/../" + filepath.Base(dir) + "/new", "--out and --html name the same file"},
 		{"bench rpc -o xml", "neither table nor json"},
 		{"bench rpc --site No!", "is no site"},
 		{"bench rpc --allow-writes", "unknown flag: --allow-writes"},
@@ -184,6 +187,43 @@ func TestBenchAgainstASite(t *testing.T) {
 	report := sane(t, measure("all", "--allow-writes", "--method", "inventory.get").out, 3)
 	if report.Runs[1].Method != "catalog.put" || report.Runs[0].Method != "inventory.get" || report.Machine.FileSystem != "" || report.Parameters.Server == "" {
 		t.Errorf("%+v", report.Parameters)
+	}
+}
+
+// TestBenchShowsWhatItHas: a site that goes away in the midst, and a file that can't be written any more, take nothing away of what
+// was measured before.
+func TestBenchShowsWhatItHas(t *testing.T) {
+	n := nodetest.Start(t)
+	dir := filepath.Join(t.TempDir(), "gone")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var said, err buffer
+	p := newProgram(strings.NewReader(""), &said, &err, []string{"HOME=" + t.TempDir()})
+	p.errTerminal = true
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(err.String(), "journal, 2 callers: ") && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if failed := os.Remove(dir); failed != nil {
+			t.Error(failed)
+		}
+		n.Stop()
+	}()
+	code := p.run(t.Context(), []string{"bench", "all", "--server", n.URL(), "--allow-writes", "--method", "config.get", "--duration", "1s", "--warmup", "0s",
+		"--concurrency", "2", "--timeout", "500ms", "--out", filepath.Join(dir, "out"), "-o", "json"})
+	<-watching
+	var r bench.Report
+	if failed := json.Unmarshal([]byte(said.String()), &r); failed != nil {
+		t.Fatalf("exit %d: %v: %s%s", code, failed, said.String(), err.String())
+	}
+	if code != exitFailed || !r.CutShort || len(r.Runs) != 2 || r.Runs[0].Count == 0 || !strings.Contains(strings.Join(r.Warnings, "\n"), "it ended with an error: ") {
+		t.Errorf("exit %d: %+v %q", code, r.Runs, r.Warnings)
+	}
+	if all := err.String(); !strings.Contains(all, "unavailable: no waybill answers") || !strings.Contains(all, "the result can't be written: ") {
+		t.Errorf("said %q", all)
 	}
 }
 
