@@ -166,40 +166,46 @@ func (b *benchmark) settlePlace(changed func(flag string) bool) error {
 // settleLoads makes the loads: the numbers of callers, then the rates. Rates alone are tried where no callers were asked for.
 func (b *benchmark) settleLoads(callers, rates bool) error {
 	if callers || !rates {
-		err := eachOf("concurrency", b.concurrency, func(text string) bool {
+		numbers, err := eachOf("concurrency", b.concurrency, func(text string) (float64, bool) {
 			n, err := strconv.Atoi(text)
-			b.loads = append(b.loads, bench.Load{Callers: n, Length: b.duration})
-			return err == nil && n >= 1 && n <= mostCallers
-		}, "whole numbers of 1 to "+strconv.Itoa(mostCallers))
+			return float64(n), err == nil && n >= 1 && n <= mostCallers
+		}, "whole numbers of 1 to "+strconv.Itoa(mostCallers)+", such as 1,16")
 		if err != nil {
 			return err
+		}
+		for _, n := range numbers {
+			b.loads = append(b.loads, bench.Load{Callers: int(n), Length: b.duration})
 		}
 	}
 	if !rates {
 		return nil
 	}
-	return eachOf("rate", b.rate, func(text string) bool {
+	numbers, err := eachOf("rate", b.rate, func(text string) (float64, bool) {
 		rate, err := strconv.ParseFloat(text, 64)
+		return rate, err == nil && rate >= 0.1 && rate <= mostRate
+	}, "numbers of 0.1 to "+strconv.Itoa(mostRate)+", such as 100,400")
+	for _, rate := range numbers {
 		b.loads = append(b.loads, bench.Load{Rate: rate, InFlight: b.inFlight, Length: b.duration})
-		return err == nil && rate >= 0.1 && rate <= mostRate
-	}, "numbers of 0.1 to "+strconv.Itoa(mostRate))
+	}
+	return err
 }
 
-// eachOf takes a list apart. take says whether a value is one.
-func eachOf(flag, list string, take func(string) bool, form string) error {
-	values := strings.Split(list, ",")
-	for i, v := range values {
-		values[i] = strings.TrimSpace(v)
+// eachOf takes a list of numbers apart. parse reads one, and says whether it may stand there.
+func eachOf(flag, list string, parse func(string) (float64, bool), form string) (numbers []float64, err error) {
+	for i, text := range strings.Split(list, ",") {
+		text = strings.TrimSpace(text)
+		n, ok := parse(text)
 		switch {
 		case i >= mostLoads:
-			return usage("--%s has more than %d values", flag, mostLoads)
-		case slices.Contains(values[:i], values[i]):
-			return usage("--%s has %s twice", flag, short(values[i], 40))
-		case !take(values[i]):
-			return usage("--%s %q is not a list of %s, such as 1,16", flag, short(list, 60), form)
+			return nil, usage("--%s has more than %d values", flag, mostLoads)
+		case !ok:
+			return nil, usage("--%s %q is not a list of %s", flag, short(list, 60), form)
+		case slices.Contains(numbers, n):
+			return nil, usage("--%s has %g twice", flag, n)
 		}
+		numbers = append(numbers, n)
 	}
-	return nil
+	return numbers, nil
 }
 
 // writable refuses a file that can't be written to, before a long run would find out. It leaves no file that was not there.
