@@ -134,7 +134,6 @@ func differences(a, b Report) []string {
 	if !reflect.DeepEqual(ma, mb) {
 		say("the CPU", ma.CPU, mb.CPU)
 		say("the number of cores", ma.Cores, mb.Cores)
-		say("GOMAXPROCS", ma.GOMAXPROCS, mb.GOMAXPROCS)
 		say("the system", ma.OS+" "+ma.Kernel, mb.OS+" "+mb.Kernel)
 		say("the memory", ma.Memory, mb.Memory)
 		say("the file system", ma.FileSystem, mb.FileSystem)
@@ -155,6 +154,9 @@ func unlike(a, b Run) (out []string) {
 	name := a.Name()
 	if a.Durability != b.Durability {
 		out = append(out, fmt.Sprintf("%s: the durability differs: %s and %s", name, a.Durability, b.Durability))
+	}
+	if a.GOMAXPROCS != b.GOMAXPROCS {
+		out = append(out, fmt.Sprintf("%s: GOMAXPROCS differs: %d and %d", name, a.GOMAXPROCS, b.GOMAXPROCS))
 	}
 	if a.Wanted != b.Wanted {
 		out = append(out, fmt.Sprintf("%s: the duration differs: %gs and %gs", name, a.Wanted, b.Wanted))

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"maps"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +34,7 @@ type Progress struct{ Done, Failed atomic.Int64 }
 // Measured is what became of a Load's calls. The histograms hold nanoseconds.
 type Measured struct {
 	Took      time.Duration // from the start until the last call returned
+	Procs     int           // GOMAXPROCS of this process meanwhile
 	Count     int64         // calls that succeeded
 	Errors    map[string]int64
 	First     error // of the errors, the first that came
@@ -60,7 +62,7 @@ func Measure(ctx context.Context, l Load, progress *Progress, call func(ctx cont
 		progress = new(Progress)
 	}
 	m := &measurement{Load: l, progress: progress, call: call,
-		out: Measured{Errors: make(map[string]int64), Latencies: newHistogram(), Refusals: newHistogram()}}
+		out: Measured{Procs: runtime.GOMAXPROCS(0), Errors: make(map[string]int64), Latencies: newHistogram(), Refusals: newHistogram()}}
 	run, callers := m.closed, l.Callers
 	if l.Rate > 0 {
 		m.due = max(1, int64(l.Rate*l.Length.Seconds()))

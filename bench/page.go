@@ -44,6 +44,9 @@ func sections(r Report) []section {
 		if run.Durability != "" {
 			name += ", " + run.Durability
 		}
+		if run.GOMAXPROCS > 0 {
+			name += ", GOMAXPROCS " + strconv.Itoa(run.GOMAXPROCS)
+		}
 		i := slices.IndexFunc(out, func(s section) bool { return s.Name == name })
 		if i < 0 {
 			i = len(out)

@@ -26,7 +26,7 @@ func showBench(s *sheet, r bench.Report) {
 		if n < 0 {
 			n = len(r.Runs) - i
 		}
-		s.line("\n%s: %s, %s, %gs each", s.paint(bold, first.Workload), first.Method, first.Durability, first.Wanted)
+		s.line("\n%s: %s, %s, %gs each, GOMAXPROCS %d", s.paint(bold, first.Workload), first.Method, first.Durability, first.Wanted, first.GOMAXPROCS)
 		showRuns(s, r.Runs[i:i+n])
 		i += n
 	}

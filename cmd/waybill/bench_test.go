@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +134,13 @@ func TestBench(t *testing.T) {
 	report := sane(t, r.out, 9)
 	for i, want := range []string{"rpc catalog.get, 1 caller", "rpc catalog.get, 4 callers", "rpc catalog.get, 50/s", "journal, 1 caller", "journal, 4 callers",
 		"journal, 50/s", "orders, 1 caller", "orders, 4 callers", "orders, 50/s"} {
+		procs := runtime.GOMAXPROCS(0)
+		if i/3 != 1 && os.Getenv("GOMAXPROCS") == "" {
+			procs += 2 // a strict site has some to spare for what waits for the disk
+		}
+		if got := report.Runs[i].GOMAXPROCS; got != procs {
+			t.Errorf("%s was measured with GOMAXPROCS %d, and the result says %d", want, procs, got)
+		}
 		if run := report.Runs[i]; run.Name() != want || run.Durability != "strict" || run.Mode == bench.ModeOpen && run.Count+run.NotBegun != 10 {
 			t.Errorf("run %d is %s, %s, %d calls, %d not begun; want %s", i, run.Name(), run.Durability, run.Count, run.NotBegun, want)
 		}
