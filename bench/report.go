@@ -154,8 +154,11 @@ func (r Run) Label() string {
 	return fmt.Sprintf("%d callers", r.Concurrency)
 }
 
-// maxReport bounds a file of results, in bytes.
-const maxReport = 64 << 20
+// Bounds of a file of results.
+const (
+	maxReport = 64 << 20 // bytes
+	maxRuns   = 10_000
+)
 
 // ReadReport reads a file that holds a Report. Errors are for people: no such file, or what is wrong in it.
 func ReadReport(name string) (Report, error) {
@@ -176,6 +179,9 @@ func ReadReport(name string) (Report, error) {
 	}
 	if r.Schema != Schema {
 		return r, fmt.Errorf("%s has the schema %.40q and not %s", name, r.Schema, Schema)
+	}
+	if len(r.Runs) > maxRuns {
+		return r, fmt.Errorf("%s has %d runs, and more than %d are not read", name, len(r.Runs), maxRuns)
 	}
 	for i, run := range r.Runs {
 		if problem := run.check(); problem != "" {

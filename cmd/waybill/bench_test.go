@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,8 +175,45 @@ func TestBench(t *testing.T) {
 		t.Fatal(err)
 	}
 	slow := run(t, "", environ, "bench", "compare", out, out+".slow", "--fail-above", "1.10", "-o", "table")
-	if slow.code != exitFailed || slow.err != "worse: rpc catalog.get, 1 caller: the rate is 0.50 times what it was\n" || strings.Count(slow.out, "only in A: ") != 8 {
+	if slow.code != exitFailed || slow.err != "worse: rpc catalog.get, 1 caller: the rate is 0.50 times what it was\nnot compared: B lacks 8 of A's 9 runs, the first: rpc catalog.get, 4 callers\n" || strings.Count(slow.out, "only in A: ") != 8 {
 		t.Errorf("compared with a slower one: exit %d: %s%s", slow.code, slow.out, slow.err)
+	}
+}
+
+// TestBenchCompareReadsAnyFile: numbers of any size make cells of a bearable width, and a B that lacks runs is no B that is as good.
+func TestBenchCompareReadsAnyFile(t *testing.T) {
+	of := func(name string, runs ...string) string {
+		file := filepath.Join(t.TempDir(), name)
+		text := `{"schema":"waybill.bench/1","runs":[` + strings.Join(runs, ",") + `]}`
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	one := func(callers int, rate, p50 string) string {
+		return fmt.Sprintf(`{"workload":"rpc","mode":"closed","concurrency":%d,"took_seconds":1,"count":1,"rate_per_second":%s,"latencies":{"p50_us":%s,"p99_us":1e308}}`,
+			callers, rate, p50)
+	}
+	a, b := of("a", one(1, "1e308", "1e-300"), one(2, "1", "1")), of("b", one(1, "1e-300", "1e308"), one(2, "1", "1"))
+	for _, output := range []string{"table", "json"} {
+		r := run(t, "", nil, "bench", "compare", a, b, "-o", output)
+		if r.code != exitDone || output == "table" && len(slices.MaxFunc(strings.Split(r.out, "\n"), func(x, y string) int { return len(x) - len(y) })) > 400 {
+			t.Errorf("as %s: exit %d\n%s%s", output, r.code, r.out, r.err)
+		}
+	}
+	if r := run(t, "", nil, "bench", "compare", a, b, "--fail-above", "1.1"); r.code != exitFailed || strings.Count(r.err, "worse: rpc") != 2 || len(r.err) > 200 {
+		t.Errorf("the other way about: exit %d: %s", r.code, r.err)
+	}
+	less := of("less", one(2, "1", "1"))
+	if r := run(t, "", nil, "bench", "compare", a, less, "--fail-above", "1.1"); r.code != exitFailed || r.err != "not compared: B lacks 1 of A's 2 runs, the first: rpc, 1 caller\n" {
+		t.Errorf("without a run: exit %d: %s", r.code, r.err)
+	}
+	if r := run(t, "", nil, "bench", "compare", a, less); r.code != exitDone {
+		t.Errorf("without a run, and nothing was demanded: exit %d: %s", r.code, r.err)
+	}
+	many := of("many", slices.Repeat([]string{one(1, "1", "1")}, 10_001)...)
+	if r := run(t, "", nil, "bench", "compare", many, many); r.code != exitUsage || !strings.Contains(r.err, "has 10001 runs, and more than 10000 are not read") {
+		t.Errorf("many runs: exit %d: %s", r.code, r.err)
 	}
 }
 
