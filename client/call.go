@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/internal/rpc"
@@ -24,7 +26,7 @@ func call[Req, Res any](ctx context.Context, c *Client, e subjects.Endpoint[Req,
 		var res *Res
 		var err error
 		if hedge {
-			res, hedge, err = hedged(ctx, c.hedge, func(ctx context.Context) (*Res, error) { return rpc.CallUntil(ctx, c.caller, until, e, req, o...) })
+			res, hedge, err = hedgedCall(ctx, c, until, e, req, o...)
 		} else {
 			res, err = rpc.CallUntil(ctx, c.caller, until, e, req, o...)
 		}
@@ -35,6 +37,20 @@ func call[Req, Res any](ctx context.Context, c *Client, e subjects.Endpoint[Req,
 			return nil, rpc.Undecided(err) // the last one says more than that the time ran out
 		}
 	}
+}
+
+// hedgedCall is one hedged attempt. The request is encoded before: who made it may use it again while the other question is still
+// under way.
+func hedgedCall[Req, Res any](ctx context.Context, c *Client, until time.Time, e subjects.Endpoint[Req, Res], req *Req, o ...rpc.CallOption) (*Res, bool, error) {
+	text, err := rpc.Encode(req)
+	if err != nil {
+		res, err := rpc.CallUntil(ctx, c.caller, until, e, req, o...) // it says so
+		return res, true, err
+	}
+	written, encoded := subjects.Endpoint[jsontext.Value, Res](e), jsontext.Value(text)
+	return hedged(ctx, c.hedge, func(ctx context.Context) (*Res, error) {
+		return rpc.CallUntil(ctx, c.caller, until, written, &encoded, o...)
+	})
 }
 
 // Reply is what a method answered, as it came.
