@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/rpc"
 	"waybill/subjects"
 )
@@ -34,7 +36,7 @@ func call[Req, Res any](ctx context.Context, c *Client, e subjects.Endpoint[Req,
 			return res, nil
 		}
 		if !again || !worthRetrying(err) || c.closed.Load() || !c.retry.pauseUntil(ctx, until, n) {
-			return nil, rpc.Undecided(err) // the last one says more than that the time ran out
+			return nil, c.explained(rpc.Undecided(err)) // the last one says more than that the time ran out
 		}
 	}
 }
@@ -65,9 +67,17 @@ func (c *Client) Raw(ctx context.Context, method string, request []byte) (*Reply
 	}
 	reply, err := rpc.CallRawUntil(ctx, c.caller, c.until(ctx), subjects.RPC(c.site, subjects.Service(service), name), request, nil)
 	if err != nil {
-		return nil, rpc.Undecided(err)
+		return nil, c.explained(rpc.Undecided(err))
 	}
 	return reply, nil
+}
+
+// explained says of a refusal that it is the replies which this user may not hear.
+func (c *Client) explained(err error) error {
+	if !errors.Is(err, lean.ErrUnheard) {
+		return err
+	}
+	return fault.Wrap(err, fault.PermissionDenied, "this user may not hear replies below %s: connect with WithInboxPrefix of what it may", c.inbox)
 }
 
 // until is when a call has to be over; the zero time where ctx has a deadline, which says it then.

@@ -254,6 +254,9 @@ func (c *Conn) Start(subject string, h Header, data []byte) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.hearing.instead(s.mux, subject) {
+		return p, nil
+	}
 	if err := c.send(s, subject, reply, h, data, true); err != nil {
 		s.mux.cancel(p)
 		return nil, err
