@@ -20,6 +20,7 @@ func (p *program) bench() *cobra.Command {
 		"Measures a site: reads, durable appends, orders. By default it starts a site of its own in a temporary directory and takes it away\n"+
 			"afterwards; --server measures one that runs. Callers that call without pause (--concurrency) show what the site can do; calls at a\n"+
 			"given rate (--rate) show what customers would feel at it, as each call's latency counts from when it was due.\n"+
+			"A caller that is refused pauses as a client does before its next call.\n"+
 			"With --rate and without --concurrency, only the rates are tried.",
 		"  waybill bench all\n  waybill bench orders --rate 100,200 --html orders.html\n  waybill bench compare before.json after.json",
 		p.benchOf("rpc", "Measure requests and replies",
