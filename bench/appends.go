@@ -169,8 +169,8 @@ func (a *appender) append(ctx context.Context, _ int) error {
 		State: struct { // about as long as a small order's
 			OrderID string   `json:"order_id"`
 			Status  string   `json:"status"`
-			Lines   []string `json:"lines"`
-		}{order, "pending", []string{"item-01", "item-08"}},
+			Lines   []id.SKU `json:"lines"`
+		}{order, "pending", []id.SKU{SKU(1), SKU(8)}},
 	})
 	if err != nil {
 		return err

@@ -19,13 +19,16 @@ import (
 // SKUs is how many items the workload's catalog has.
 const SKUs = 20
 
+// own begins the ids of what a workload writes: a shop that is measured has none like it.
+const own = "waybill-bench-"
+
 // SKU names the n-th item.
-func SKU(n int) id.SKU { return id.SKU(fmt.Sprintf("item-%02d", n%SKUs)) }
+func SKU(n int) id.SKU { return id.SKU(fmt.Sprintf(own+"%02d", n%SKUs)) }
 
 // Prepare puts the workload's catalog and receives stock enough for any run. It may be called again on the same site.
 func Prepare(ctx context.Context, c *client.Client) error {
 	for i := range SKUs {
-		put := subjects.PutItemRequest{SKU: SKU(i), Name: fmt.Sprintf("Item %d", i), UnitPrice: subjects.Money{Amount: int64(100 + 10*i), Currency: "EUR"}, TaxRateBP: 1900}
+		put := subjects.PutItemRequest{SKU: SKU(i), Name: fmt.Sprintf("Of a benchmark, %d", i), UnitPrice: subjects.Money{Amount: int64(100 + 10*i), Currency: "EUR"}, TaxRateBP: 1900}
 		if _, err := client.Call(ctx, c, subjects.CatalogPut, &put); err != nil {
 			return err
 		}
@@ -42,7 +45,7 @@ func Prepare(ctx context.Context, c *client.Client) error {
 // Order is a shipped order of two lines, paid by card, of one of a thousand customers.
 func Order(n int) *subjects.PlaceRequest {
 	return &subjects.PlaceRequest{
-		OrderID: id.Order(id.New()), CustomerID: id.Customer(fmt.Sprintf("customer-%d", n%1000)), Email: "customer@example.com",
+		OrderID: id.Order(id.New()), CustomerID: id.Customer(fmt.Sprintf(own+"%d", n%1000)), Email: "customer@example.com",
 		Lines:      []subjects.StockLine{{SKU: SKU(n), Quantity: 1}, {SKU: SKU(n + 7), Quantity: 2}},
 		Fulfilment: subjects.Ship,
 		ShipTo:     &subjects.Address{Name: "Ada Lovelace", Line1: "12 Main Street", City: "Berlin", PostalCode: "10115", Country: "DE"},

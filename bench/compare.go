@@ -2,8 +2,8 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"reflect"
-	"slices"
 )
 
 // Comparison is what changed from one report to another.
@@ -48,31 +48,52 @@ func (r Run) Name() string {
 // is more than so many times A's, or whose rate is less than A's by more than so many times.
 func Compare(a, b Report, failAbove float64) Comparison {
 	c := Comparison{Pairs: []Pair{}, OnlyA: []string{}, OnlyB: []string{}, Warnings: differences(a, b), Worse: []string{}}
-	partner := func(r Run, of []Run) int {
-		return slices.IndexFunc(of, func(o Run) bool {
-			return r.Workload == o.Workload && r.Method == o.Method && r.Mode == o.Mode && r.RateWanted == o.RateWanted &&
-				(r.Mode == ModeOpen || r.Concurrency == o.Concurrency)
-		})
-	}
+	inA, inB := byLoad(a.Runs), byLoad(b.Runs)
 	for _, r := range a.Runs {
-		i := partner(r, b.Runs)
-		if i < 0 {
+		partner, ok := inB[r.load()]
+		if !ok {
 			c.OnlyA = append(c.OnlyA, r.Name())
 			continue
 		}
-		p := pair(r, b.Runs[i])
+		p := pair(r, partner)
 		c.Pairs = append(c.Pairs, p)
-		c.Warnings = append(c.Warnings, unlike(r, b.Runs[i])...)
+		c.Warnings = append(c.Warnings, unlike(r, partner)...)
 		if failAbove > 1 {
 			c.Worse = append(c.Worse, p.worse(failAbove)...)
 		}
 	}
 	for _, r := range b.Runs {
-		if partner(r, a.Runs) < 0 {
+		if _, ok := inA[r.load()]; !ok {
 			c.OnlyB = append(c.OnlyB, r.Name())
 		}
 	}
 	return c
+}
+
+// load is what the runs that are compared with each other have in common.
+type load struct {
+	workload, method, mode string
+	rate                   float64
+	callers                int // of a closed loop
+}
+
+func (r Run) load() load {
+	l := load{r.Workload, r.Method, r.Mode, r.RateWanted, r.Concurrency}
+	if r.Mode == ModeOpen {
+		l.callers = 0
+	}
+	return l
+}
+
+// byLoad has the first run of each load.
+func byLoad(runs []Run) map[load]Run {
+	out := make(map[load]Run, len(runs))
+	for _, r := range runs {
+		if _, ok := out[r.load()]; !ok {
+			out[r.load()] = r
+		}
+	}
+	return out
 }
 
 func pair(a, b Run) Pair {
@@ -96,7 +117,7 @@ func ratio(a, b float64) *float64 {
 	if !(a > 0) || !(b > 0) {
 		return nil
 	}
-	r := b / a
+	r := min(b/a, math.MaxFloat64)
 	return &r
 }
 
@@ -113,10 +134,10 @@ func (p Pair) worse(limit float64) (out []string) {
 	case p.A.Rate > 0 && p.B.Rate == 0:
 		return []string{fmt.Sprintf("%s: no call succeeded any more", p.Run)}
 	case p.P50 != nil && *p.P50 > limit:
-		out = append(out, fmt.Sprintf("%s: p50 is %.2f times what it was", p.Run, *p.P50))
+		out = append(out, fmt.Sprintf("%s: p50 is %s times what it was", p.Run, RatioText(*p.P50)))
 	}
 	if p.Rate != nil && 1 / *p.Rate > limit {
-		out = append(out, fmt.Sprintf("%s: the rate is %.2f times what it was", p.Run, *p.Rate))
+		out = append(out, fmt.Sprintf("%s: the rate is %s times what it was", p.Run, RatioText(*p.Rate)))
 	}
 	return out
 }
@@ -134,7 +155,6 @@ func differences(a, b Report) []string {
 	if !reflect.DeepEqual(ma, mb) {
 		say("the CPU", ma.CPU, mb.CPU)
 		say("the number of cores", ma.Cores, mb.Cores)
-		say("GOMAXPROCS", ma.GOMAXPROCS, mb.GOMAXPROCS)
 		say("the system", ma.OS+" "+ma.Kernel, mb.OS+" "+mb.Kernel)
 		say("the memory", ma.Memory, mb.Memory)
 		say("the file system", ma.FileSystem, mb.FileSystem)
@@ -155,6 +175,9 @@ func unlike(a, b Run) (out []string) {
 	name := a.Name()
 	if a.Durability != b.Durability {
 		out = append(out, fmt.Sprintf("%s: the durability differs: %s and %s", name, a.Durability, b.Durability))
+	}
+	if a.GOMAXPROCS != b.GOMAXPROCS {
+		out = append(out, fmt.Sprintf("%s: GOMAXPROCS differs: %d and %d", name, a.GOMAXPROCS, b.GOMAXPROCS))
 	}
 	if a.Wanted != b.Wanted {
 		out = append(out, fmt.Sprintf("%s: the duration differs: %gs and %gs", name, a.Wanted, b.Wanted))

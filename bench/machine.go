@@ -11,7 +11,6 @@ import (
 type Machine struct {
 	CPU        string  `json:"cpu"` // model
 	Cores      int     `json:"cores"`
-	GOMAXPROCS int     `json:"gomaxprocs"`
 	OS         string  `json:"os"` // such as linux/amd64
 	Kernel     string  `json:"kernel"`
 	Memory     uint64  `json:"memory_bytes"`
@@ -21,7 +20,7 @@ type Machine struct {
 
 // ThisMachine describes this machine. dir is where the data is; empty for none.
 func ThisMachine(dir string) Machine {
-	m := Machine{Cores: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), OS: runtime.GOOS + "/" + runtime.GOARCH}
+	m := Machine{Cores: runtime.NumCPU(), OS: runtime.GOOS + "/" + runtime.GOARCH}
 	m.look()
 	if dir != "" {
 		m.FileSystem = FileSystem(dir)

@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"maps"
+	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +18,7 @@ import (
 // Load says how calls are made, and for how long. With a Rate the loop is open: each call has a time at which it is due, whatever
 // became of those before it, and its latency counts from then. So a site that stands still for a second shows in the latency of
 // all that were due in that second, and not in one call alone. Without a Rate the loop is closed: Callers call without pause,
-// each when its last call has returned.
+// each when its last call has returned; one that is refused with a code after which a client asks again pauses as that does.
 type Load struct {
 	Callers  int           // of a closed loop
 	Rate     float64       // of an open loop, calls due per second
@@ -33,6 +35,7 @@ type Progress struct{ Done, Failed atomic.Int64 }
 // Measured is what became of a Load's calls. The histograms hold nanoseconds.
 type Measured struct {
 	Took      time.Duration // from the start until the last call returned
+	Procs     int           // GOMAXPROCS of this process meanwhile
 	Count     int64         // calls that succeeded
 	Errors    map[string]int64
 	First     error // of the errors, the first that came
@@ -60,7 +63,7 @@ func Measure(ctx context.Context, l Load, progress *Progress, call func(ctx cont
 		progress = new(Progress)
 	}
 	m := &measurement{Load: l, progress: progress, call: call,
-		out: Measured{Errors: make(map[string]int64), Latencies: newHistogram(), Refusals: newHistogram()}}
+		out: Measured{Procs: runtime.GOMAXPROCS(0), Errors: make(map[string]int64), Latencies: newHistogram(), Refusals: newHistogram()}}
 	run, callers := m.closed, l.Callers
 	if l.Rate > 0 {
 		m.due = max(1, int64(l.Rate*l.Length.Seconds()))
@@ -98,14 +101,38 @@ type measurement struct {
 	out Measured
 }
 
-// closed calls until the time is up.
+// closed calls until the time is up. Who is refused and may ask again pauses first, as a client does.
 func (m *measurement) closed(ctx context.Context, c *caller) {
-	for ctx.Err() == nil {
+	for refused := 0; ctx.Err() == nil; {
 		began := time.Now()
 		if began.Sub(m.start) >= m.Length {
 			return
 		}
-		c.make(ctx, int(m.next.Add(1))-1, began)
+		err := c.make(ctx, int(m.next.Add(1))-1, began)
+		if err == nil || !fault.CodeOf(err).Retryable() {
+			refused = 0
+			continue
+		}
+		wait(ctx, min(pause(refused), time.Until(m.start.Add(m.Length))))
+		refused++
+	}
+}
+
+// pause is how long a caller waits that has been refused more often than n times in a row: what a client does before it repeats a call.
+func pause(n int) time.Duration {
+	r := client.DefaultRetry
+	return rand.N(min(r.Base<<min(n, 20), r.Max))
+}
+
+// wait returns after a time, which may be negative, or when ctx ends. It is false then.
+func wait(ctx context.Context, length time.Duration) bool {
+	t := time.NewTimer(length)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -118,14 +145,8 @@ func (m *measurement) open(ctx context.Context, c *caller) {
 			return
 		}
 		due := m.start.Add(time.Duration(float64(n) / m.Rate * float64(time.Second)))
-		if wait := time.Until(due); wait > 0 {
-			t := time.NewTimer(wait)
-			select {
-			case <-t.C:
-			case <-ctx.Done():
-				t.Stop()
-				return
-			}
+		if early := time.Until(due); early > 0 && !wait(ctx, early) {
+			return
 		}
 		switch now := time.Now(); {
 		case ctx.Err() != nil:
@@ -153,8 +174,8 @@ type caller struct {
 	late, abandoned int64
 }
 
-// make makes a call whose latency counts from since.
-func (c *caller) make(ctx context.Context, n int, since time.Time) {
+// make makes a call whose latency counts from since, and returns its error.
+func (c *caller) make(ctx context.Context, n int, since time.Time) error {
 	err := c.m.call(ctx, n)
 	took := min(max(int64(time.Since(since)), shortest), longest)
 	switch {
@@ -174,6 +195,7 @@ func (c *caller) make(ctx context.Context, n int, since time.Time) {
 	if len(c.done)+len(c.failed) >= kept {
 		c.handOver()
 	}
+	return err
 }
 
 // handOver adds what the caller kept to what all have measured.

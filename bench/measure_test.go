@@ -83,6 +83,24 @@ func TestMeasureCounts(t *testing.T) {
 	}
 }
 
+// Callers who are refused and may ask again pause as a client does; whoever gets an answer does not.
+func TestRefusedCallersPause(t *testing.T) {
+	l := bench.Load{Callers: 4, Length: 300 * time.Millisecond}
+	refusing := func(code subjects.Code) bench.Measured {
+		return bench.Measure(t.Context(), l, nil, func(context.Context, int) error {
+			time.Sleep(100 * time.Microsecond)
+			return &subjects.Error{Code: code, Message: "no"}
+		})
+	}
+	m := refusing(subjects.ResourceExhausted)
+	if n := m.Errors["resource_exhausted"]; n < 4 || n > 200 || m.Took < l.Length || m.Took > 10*l.Length {
+		t.Errorf("%d refusals in %s: callers who may ask again did not pause, or too long", n, m.Took)
+	}
+	if n := refusing(subjects.FailedPrecondition).Errors["failed_precondition"]; n <= 200 {
+		t.Errorf("%d answers that are final: who gets one does not pause", n)
+	}
+}
+
 // An interruption ends it at once; what it cut off is in nothing but its own count.
 func TestMeasureIsInterrupted(t *testing.T) {
 	for _, l := range []bench.Load{{Callers: 3, Length: time.Minute}, {Rate: 100, InFlight: 3, Length: time.Minute}} {

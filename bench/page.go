@@ -44,6 +44,9 @@ func sections(r Report) []section {
 		if run.Durability != "" {
 			name += ", " + run.Durability
 		}
+		if run.GOMAXPROCS > 0 {
+			name += ", GOMAXPROCS " + strconv.Itoa(run.GOMAXPROCS)
+		}
 		i := slices.IndexFunc(out, func(s section) bool { return s.Name == name })
 		if i < 0 {
 			i = len(out)
@@ -122,10 +125,29 @@ func LatencyText(us float64) string {
 	return numberText(us) + " µs"
 }
 
+// RatioText writes how many times one figure is another.
+func RatioText(v float64) string {
+	if v >= unwieldy {
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	}
+	return strconv.FormatFloat(v, 'f', 2, 64)
+}
+
+// CountText writes a number as a whole.
+func CountText(v float64) string {
+	if v >= unwieldy {
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	}
+	return strconv.FormatFloat(math.Round(v), 'f', 0, 64)
+}
+
+// unwieldy is from where on a number is written with an exponent: a file may hold any.
+const unwieldy = 1e9
+
 // numberText writes a number to three digits, or as a whole where it has more.
 func numberText(v float64) string {
 	if v >= 100 {
-		return strconv.FormatFloat(math.Round(v), 'f', 0, 64)
+		return CountText(v)
 	}
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }

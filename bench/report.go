@@ -57,6 +57,7 @@ type Run struct {
 	RateWanted  float64 `json:"rate_wanted"`     // open: calls due per second
 	Durability  string  `json:"durability"`      // strict or fast
 	Sides       string  `json:"sides"`           // whose allocations and CPU: SidesBoth, or SidesCaller, where they are null
+	GOMAXPROCS  int     `json:"gomaxprocs"`      // of this process meanwhile: a site of its own may have raised it
 	Wanted      float64 `json:"wanted_seconds"`  // how long it was to be measured
 	Took        float64 `json:"took_seconds"`    // from the start until the last call returned
 	CutShort    bool    `json:"cut_short"`       // it was interrupted
@@ -119,7 +120,7 @@ type Cost struct {
 // RunOf puts together what a load measured. cost is what this process used for it; nil where that is not what the calls cost.
 func RunOf(w Workload, l Load, m Measured, cost *Cost, cutShort bool) (Run, error) {
 	r := Run{
-		Workload: w.Name, Method: w.Method, Mode: ModeClosed, Concurrency: l.Callers, Durability: w.Durability, Sides: SidesCaller,
+		Workload: w.Name, Method: w.Method, Mode: ModeClosed, Concurrency: l.Callers, Durability: w.Durability, Sides: SidesCaller, GOMAXPROCS: m.Procs,
 		Wanted: l.Length.Seconds(), Took: m.Took.Seconds(), CutShort: cutShort, Count: m.Count, Rate: float64(m.Count) / m.Took.Seconds(),
 		ErrorCount: m.failures(), Errors: m.Errors, ErrorLatencies: latenciesOf(m.Refusals),
 		Late: m.Late, NotBegun: m.NotBegun, Abandoned: m.Abandoned, Latencies: latenciesOf(m.Latencies), latencies: m.Latencies,
@@ -153,8 +154,11 @@ func (r Run) Label() string {
 	return fmt.Sprintf("%d callers", r.Concurrency)
 }
 
-// maxReport bounds a file of results, in bytes.
-const maxReport = 64 << 20
+// Bounds of a file of results.
+const (
+	maxReport = 64 << 20 // bytes
+	maxRuns   = 10_000
+)
 
 // ReadReport reads a file that holds a Report. Errors are for people: no such file, or what is wrong in it.
 func ReadReport(name string) (Report, error) {
@@ -175,6 +179,9 @@ func ReadReport(name string) (Report, error) {
 	}
 	if r.Schema != Schema {
 		return r, fmt.Errorf("%s has the schema %.40q and not %s", name, r.Schema, Schema)
+	}
+	if len(r.Runs) > maxRuns {
+		return r, fmt.Errorf("%s has %d runs, and more than %d are not read", name, len(r.Runs), maxRuns)
 	}
 	for i, run := range r.Runs {
 		if problem := run.check(); problem != "" {

@@ -121,7 +121,7 @@ func PutItems(ctx context.Context, c *client.Client) (Workload, error) {
 	return Workload{Name: Journal, Method: subjects.CatalogPut.Name(), Durability: durability,
 		Call: func(ctx context.Context, n int) error {
 			_, err := c.Catalog.Put(ctx, subjects.PutItemRequest{
-				SKU: id.SKU(fmt.Sprintf("bench-%d", n%putItems)), Name: fmt.Sprintf("Of a benchmark, %d", n),
+				SKU: id.SKU(fmt.Sprintf(own+"put-%d", n%putItems)), Name: fmt.Sprintf("Of a benchmark, %d", n),
 				UnitPrice: subjects.Money{Amount: 100, Currency: "EUR"}, Active: &inactive,
 			})
 			return err

@@ -2,11 +2,15 @@ package client
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/lean"
 	"waybill/internal/rpc"
 	"waybill/subjects"
 )
@@ -24,7 +28,7 @@ func call[Req, Res any](ctx context.Context, c *Client, e subjects.Endpoint[Req,
 		var res *Res
 		var err error
 		if hedge {
-			res, hedge, err = hedged(ctx, c.hedge, func(ctx context.Context) (*Res, error) { return rpc.CallUntil(ctx, c.caller, until, e, req, o...) })
+			res, hedge, err = hedgedCall(ctx, c, until, e, req, o...)
 		} else {
 			res, err = rpc.CallUntil(ctx, c.caller, until, e, req, o...)
 		}
@@ -32,9 +36,23 @@ func call[Req, Res any](ctx context.Context, c *Client, e subjects.Endpoint[Req,
 			return res, nil
 		}
 		if !again || !worthRetrying(err) || c.closed.Load() || !c.retry.pauseUntil(ctx, until, n) {
-			return nil, rpc.Undecided(err) // the last one says more than that the time ran out
+			return nil, c.explained(rpc.Undecided(err)) // the last one says more than that the time ran out
 		}
 	}
+}
+
+// hedgedCall is one hedged attempt. The request is encoded before: who made it may use it again while the other question is still
+// under way.
+func hedgedCall[Req, Res any](ctx context.Context, c *Client, until time.Time, e subjects.Endpoint[Req, Res], req *Req, o ...rpc.CallOption) (*Res, bool, error) {
+	text, err := rpc.Encode(req)
+	if err != nil {
+		res, err := rpc.CallUntil(ctx, c.caller, until, e, req, o...) // it says so
+		return res, true, err
+	}
+	written, encoded := subjects.Endpoint[jsontext.Value, Res](e), jsontext.Value(text)
+	return hedged(ctx, c.hedge, func(ctx context.Context) (*Res, error) {
+		return rpc.CallUntil(ctx, c.caller, until, written, &encoded, o...)
+	})
 }
 
 // Reply is what a method answered, as it came.
@@ -49,9 +67,17 @@ func (c *Client) Raw(ctx context.Context, method string, request []byte) (*Reply
 	}
 	reply, err := rpc.CallRawUntil(ctx, c.caller, c.until(ctx), subjects.RPC(c.site, subjects.Service(service), name), request, nil)
 	if err != nil {
-		return nil, rpc.Undecided(err)
+		return nil, c.explained(rpc.Undecided(err))
 	}
 	return reply, nil
+}
+
+// explained says of a refusal that it is the replies which this user may not hear.
+func (c *Client) explained(err error) error {
+	if !errors.Is(err, lean.ErrUnheard) {
+		return err
+	}
+	return fault.Wrap(err, fault.PermissionDenied, "this user may not hear replies below %s: connect with WithInboxPrefix of what it may", c.inbox)
 }
 
 // until is when a call has to be over; the zero time where ctx has a deadline, which says it then.

@@ -204,6 +204,21 @@ func TestForbiddenSubject(t *testing.T) {
 	}
 }
 
+// TestForbiddenInbox: a user whose replies the server does not hand over is told why no answer can come.
+func TestForbiddenInbox(t *testing.T) {
+	s := startSite(t)
+	for _, transport := range []Transport{Lean, NATS} {
+		c := s.connect(WithTimeout(30*time.Second), WithTransport(transport), WithInboxPrefix("elsewhere"))
+		for range 2 {
+			begun := time.Now()
+			_, err := c.Orders.Get(t.Context(), "o-1")
+			if CodeOf(err) != subjects.PermissionDenied || !strings.Contains(err.Error(), "elsewhere") || time.Since(begun) > 10*time.Second {
+				t.Errorf("%s: got %v after %s", transport, err, time.Since(begun))
+			}
+		}
+	}
+}
+
 func TestRaw(t *testing.T) {
 	s := startSite(t)
 	serve(s, subjects.ConfigGet, func(_ context.Context, r *subjects.KeyRequest) (*subjects.Setting, error) {

@@ -193,7 +193,8 @@ func WithRootCA(files ...string) Option {
 	}
 }
 
-// WithInboxPrefix has replies come to subjects below prefix, for users that may read no other inbox.
+// WithInboxPrefix has replies come to subjects below prefix, for users that may read no other inbox. Where the user may not read
+// these, every call ends with permission_denied.
 func WithInboxPrefix(prefix string) Option {
 	return func(s *settings) error {
 		s.inbox = strings.TrimSuffix(prefix, ".")

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -231,6 +232,46 @@ func TestHedging(t *testing.T) {
 		if err := ask(short); err == nil || asked.Load() != 1 {
 			t.Errorf("%s, which may not be repeated, was asked %d times, %v", what, asked.Load(), err)
 		}
+	}
+}
+
+// reused is a request that tells when it is encoded.
+type reused struct {
+	OrderID string
+	encoded *atomic.Int64
+}
+
+func (r *reused) MarshalJSON() ([]byte, error) {
+	r.encoded.Add(1)
+	return []byte(`{"order_id":"` + r.OrderID + `"}`), nil
+}
+
+// Both questions are of the request as it was when it was made: it may be changed as soon as the call returns.
+func TestHedgingEncodesOnce(t *testing.T) {
+	s := startSite(t)
+	var asked atomic.Int64
+	serve(s, subjects.OrderGet, func(ctx context.Context, r *subjects.GetOrderRequest) (*subjects.OrderInfo, error) {
+		if asked.Add(1)%2 == 1 {
+			time.Sleep(5 * time.Millisecond)
+		}
+		return order(r.OrderID, "confirmed"), nil
+	})
+	c := s.connect(WithHedging(time.Millisecond), WithRetry(NoRetry))
+	get := subjects.Endpoint[reused, subjects.OrderInfo](subjects.OrderGet)
+	var encoded atomic.Int64
+	r := reused{encoded: &encoded}
+	for n := range 50 {
+		r.OrderID = fmt.Sprintf("o-%d", n)
+		if o, err := Call(t.Context(), c, get, &r); err != nil || string(o.OrderID) != r.OrderID {
+			t.Fatalf("%s: got %+v, %v", r.OrderID, o, err)
+		}
+	}
+	if asked.Load() <= 50 || encoded.Load() != 50 {
+		t.Errorf("50 calls asked %d times and encoded their requests %d times", asked.Load(), encoded.Load())
+	}
+	bad := make(chan int)
+	if _, err := Call(t.Context(), c, subjects.Endpoint[chan int, subjects.OrderInfo](subjects.OrderGet), &bad); CodeOf(err) != subjects.InvalidArgument {
+		t.Errorf("what can't be encoded: %v", err)
 	}
 }
 

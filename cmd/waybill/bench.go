@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +20,7 @@ func (p *program) bench() *cobra.Command {
 		"Measures a site: reads, durable appends, orders. By default it starts a site of its own in a temporary directory and takes it away\n"+
 			"afterwards; --server measures one that runs. Callers that call without pause (--concurrency) show what the site can do; calls at a\n"+
 			"given rate (--rate) show what customers would feel at it, as each call's latency counts from when it was due.\n"+
+			"A caller that is refused pauses as a client does before its next call.\n"+
 			"With --rate and without --concurrency, only the rates are tried.",
 		"  waybill bench all\n  waybill bench orders --rate 100,200 --html orders.html\n  waybill bench compare before.json after.json",
 		p.benchOf("rpc", "Measure requests and replies",
@@ -133,6 +135,9 @@ func (b *benchmark) settle(c *cobra.Command) error {
 			return err
 		}
 	}
+	if b.file != "" && b.html != "" && sameFile(b.file, b.html) {
+		return usage("--out and --html name the same file %q: the page would take the place of the result", b.html)
+	}
 	return b.settlePlace(f.Changed)
 }
 
@@ -162,49 +167,82 @@ func (b *benchmark) settlePlace(changed func(flag string) bool) error {
 // settleLoads makes the loads: the numbers of callers, then the rates. Rates alone are tried where no callers were asked for.
 func (b *benchmark) settleLoads(callers, rates bool) error {
 	if callers || !rates {
-		err := eachOf("concurrency", b.concurrency, func(text string) bool {
+		numbers, err := eachOf("concurrency", b.concurrency, func(text string) (float64, bool) {
 			n, err := strconv.Atoi(text)
-			b.loads = append(b.loads, bench.Load{Callers: n, Length: b.duration})
-			return err == nil && n >= 1 && n <= mostCallers
-		}, "whole numbers of 1 to "+strconv.Itoa(mostCallers))
+			return float64(n), err == nil && n >= 1 && n <= mostCallers
+		}, "whole numbers of 1 to "+strconv.Itoa(mostCallers)+", such as 1,16")
 		if err != nil {
 			return err
+		}
+		for _, n := range numbers {
+			b.loads = append(b.loads, bench.Load{Callers: int(n), Length: b.duration})
 		}
 	}
 	if !rates {
 		return nil
 	}
-	return eachOf("rate", b.rate, func(text string) bool {
+	numbers, err := eachOf("rate", b.rate, func(text string) (float64, bool) {
 		rate, err := strconv.ParseFloat(text, 64)
+		return rate, err == nil && rate >= 0.1 && rate <= mostRate
+	}, "numbers of 0.1 to "+strconv.Itoa(mostRate)+", such as 100,400")
+	for _, rate := range numbers {
 		b.loads = append(b.loads, bench.Load{Rate: rate, InFlight: b.inFlight, Length: b.duration})
-		return err == nil && rate >= 0.1 && rate <= mostRate
-	}, "numbers of 0.1 to "+strconv.Itoa(mostRate))
+	}
+	return err
 }
 
-// eachOf takes a list apart. take says whether a value is one.
-func eachOf(flag, list string, take func(string) bool, form string) error {
-	values := strings.Split(list, ",")
-	for i, v := range values {
-		values[i] = strings.TrimSpace(v)
+// eachOf takes a list of numbers apart. parse reads one, and says whether it may stand there.
+func eachOf(flag, list string, parse func(string) (float64, bool), form string) (numbers []float64, err error) {
+	for i, text := range strings.Split(list, ",") {
+		text = strings.TrimSpace(text)
+		n, ok := parse(text)
 		switch {
 		case i >= mostLoads:
-			return usage("--%s has more than %d values", flag, mostLoads)
-		case slices.Contains(values[:i], values[i]):
-			return usage("--%s has %s twice", flag, short(values[i], 40))
-		case !take(values[i]):
-			return usage("--%s %q is not a list of %s, such as 1,16", flag, short(list, 60), form)
+			return nil, usage("--%s has more than %d values", flag, mostLoads)
+		case !ok:
+			return nil, usage("--%s %q is not a list of %s", flag, short(list, 60), form)
+		case slices.Contains(numbers, n):
+			return nil, usage("--%s has %g twice", flag, n)
 		}
+		numbers = append(numbers, n)
+	}
+	return numbers, nil
+}
+
+// writable refuses a file that can't be written to, before a long run would find out. It leaves no file that was not there.
+func writable(flag, name string) error {
+	info, err := os.Stat(name)
+	if name == "" || err == nil && !info.Mode().IsRegular() {
+		return usage("--%s %q is no file that can be written", flag, name)
+	}
+	if dir, err := os.Stat(filepath.Dir(name)); err != nil || !dir.IsDir() {
+		return usage("--%s %q: the directory %s does not exist", flag, name, filepath.Dir(name))
+	}
+	how := os.O_WRONLY
+	if info == nil {
+		how |= os.O_CREATE | os.O_EXCL
+	}
+	f, err := os.OpenFile(name, how, 0o644)
+	if err == nil {
+		err = f.Close()
+		if info == nil {
+			err = errors.Join(err, os.Remove(name))
+		}
+	}
+	if err != nil {
+		return usage("--%s %q can't be written: %v", flag, name, err)
 	}
 	return nil
 }
 
-// writable refuses a file that can't be written to, before a long run would find out.
-func writable(flag, name string) error {
-	if info, err := os.Stat(name); name == "" || err == nil && !info.Mode().IsRegular() {
-		return usage("--%s %q is no file that can be written", flag, name)
+// sameFile reports whether two names are of one file, which need not be there.
+func sameFile(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	if errA == nil && errB == nil {
+		return os.SameFile(x, y)
 	}
-	if info, err := os.Stat(filepath.Dir(name)); err != nil || !info.IsDir() {
-		return usage("--%s %q: the directory %s does not exist", flag, name, filepath.Dir(name))
-	}
-	return nil
+	x, errA = os.Stat(filepath.Dir(a))
+	y, errB = os.Stat(filepath.Dir(b))
+	return errA == nil && errB == nil && os.SameFile(x, y) && filepath.Base(a) == filepath.Base(b)
 }

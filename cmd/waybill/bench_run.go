@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ const prepareWithin = 2 * time.Minute
 // readOrders is how many orders an own site has for order.get.
 const readOrders = 20
 
-// run measures every workload with every load, and shows the result; after an interruption what was measured until then.
+// run measures every workload with every load, and shows the result; after an interruption or an error what was measured until then.
 func (b *benchmark) run(ctx context.Context) error {
 	b.report = bench.Report{Schema: bench.Schema, Time: timestamp.Of(time.Now()), Versions: bench.TheseVersions(version),
 		Parameters: b.parameters(), Warnings: []string{}, Runs: []bench.Run{}}
@@ -44,17 +45,27 @@ func (b *benchmark) run(ctx context.Context) error {
 	for _, w := range b.report.Machine.Warnings() {
 		b.warn(w)
 	}
+	var failed error
 	for _, name := range b.workloads {
-		err := b.measure(ctx, name, filepath.Join(dir, name))
-		if ctx.Err() != nil {
-			b.report.CutShort = true
-			break // whatever the error is, it comes of that
-		}
-		if err != nil {
-			return err
+		failed = b.measure(ctx, name, filepath.Join(dir, name))
+		if failed != nil || ctx.Err() != nil {
+			break
 		}
 	}
-	if err := b.show(); err != nil {
+	switch interrupted := ctx.Err() != nil; {
+	case interrupted:
+		b.report.CutShort, failed = true, nil // whatever the error is, it comes of that
+	case failed != nil && len(b.report.Runs) == 0:
+		return failed
+	case failed != nil:
+		b.report.CutShort = len(b.report.Runs) < len(b.workloads)*len(b.loads)
+		b.report.Warnings = append(b.report.Warnings, "it ended with an error: "+failed.Error())
+	}
+	err := b.show()
+	if err != nil && failed != nil {
+		fmt.Fprintln(b.p.err, sentence(err))
+	}
+	if err = cmp.Or(failed, err); err != nil {
 		return err
 	}
 	if b.report.CutShort {
@@ -248,15 +259,16 @@ func progressLine(what string, passed, length time.Duration, progress *bench.Pro
 	return line
 }
 
-// show writes the result where it was asked for.
+// show writes the result where it was asked for. A file that can't be written keeps it from no other place.
 func (b *benchmark) show() error {
+	var failed []error
 	if b.file != "" {
 		text, err := json.Marshal(b.report, jsontext.WithIndent("  "))
 		if err == nil {
 			err = os.WriteFile(b.file, append(text, '\n'), 0o644)
 		}
 		if err != nil {
-			return fmt.Errorf("the result can't be written: %w", err)
+			failed = append(failed, fmt.Errorf("the result can't be written: %w", err))
 		}
 	}
 	if b.html != "" {
@@ -266,8 +278,9 @@ func (b *benchmark) show() error {
 			err = os.WriteFile(b.html, []byte(page.String()), 0o644)
 		}
 		if err != nil {
-			return fmt.Errorf("the page can't be written: %w", err)
+			failed = append(failed, fmt.Errorf("the page can't be written: %w", err))
 		}
 	}
-	return b.x.print(b.report, func(s *sheet) { showBench(s, b.report) })
+	failed = append(failed, b.x.print(b.report, func(s *sheet) { showBench(s, b.report) }))
+	return errors.Join(failed...)
 }

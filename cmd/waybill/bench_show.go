@@ -26,12 +26,12 @@ func showBench(s *sheet, r bench.Report) {
 		if n < 0 {
 			n = len(r.Runs) - i
 		}
-		s.line("\n%s: %s, %s, %gs each", s.paint(bold, first.Workload), first.Method, first.Durability, first.Wanted)
+		s.line("\n%s: %s, %s, %gs each, GOMAXPROCS %d", s.paint(bold, first.Workload), first.Method, first.Durability, first.Wanted, first.GOMAXPROCS)
 		showRuns(s, r.Runs[i:i+n])
 		i += n
 	}
 	if r.CutShort {
-		s.line("%s", s.paint(yellow, "interrupted: what was measured until then"))
+		s.line("%s", s.paint(yellow, "cut short: what was measured until then"))
 	}
 }
 

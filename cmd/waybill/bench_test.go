@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,9 +38,11 @@ func TestBenchWrongUsage(t *testing.T) {
 		{"bench rpc --concurrency 1,2000", `--concurrency "1,2000"`},
 		{"bench rpc --concurrency 1,,2", `--concurrency "1,,2"`},
 		{"bench rpc --concurrency 4,4", "--concurrency has 4 twice"},
+		{"bench rpc --concurrency 1,01", "--concurrency has 1 twice"},
+		{"bench rpc --rate 100,400,1e2", "--rate has 100 twice"},
 		{"bench rpc --concurrency 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "--concurrency has more than 16 values"},
 		{"bench rpc --concurrency 99999999999999999999", "--concurrency"},
-		{"bench rpc --rate 0", `--rate "0" is not a list of numbers of 0.1 to 1000000`},
+		{"bench rpc --rate 0", `--rate "0" is not a list of numbers of 0.1 to 1000000, such as 100,400`},
 		{"bench rpc --rate 1e9", `--rate "1e9"`},
 		{"bench rpc --rate NaN", `--rate "NaN"`},
 		{"bench rpc --rate -Inf", `--rate "-Inf"`},
@@ -54,6 +59,9 @@ func TestBenchWrongUsage(t *testing.T) {
 		{"bench rpc --out /nowhere/at.all", `--out "/nowhere/at.all": the directory /nowhere does not exist`},
 		{"bench rpc --html " + dir, "is no file that can be written"},
 		{"bench rpc --out=", "--out"},
+		{"bench rpc --out /proc/x.json", `--out "/proc/x.json"`},
+		{"bench rpc --out " + file + " --html " + file, "--out and --html name the same file"},
+		{"bench rpc --out " + dir + "/new --html " + dir + "/../" + filepath.Base(dir) + "/new", "--out and --html name the same file"},
 		{"bench rpc -o xml", "neither table nor json"},
 		{"bench rpc --site No!", "is no site"},
 		{"bench rpc --allow-writes", "unknown flag: --allow-writes"},
@@ -128,6 +136,13 @@ func TestBench(t *testing.T) {
 	report := sane(t, r.out, 9)
 	for i, want := range []string{"rpc catalog.get, 1 caller", "rpc catalog.get, 4 callers", "rpc catalog.get, 50/s", "journal, 1 caller", "journal, 4 callers",
 		"journal, 50/s", "orders, 1 caller", "orders, 4 callers", "orders, 50/s"} {
+		procs := runtime.GOMAXPROCS(0)
+		if i/3 != 1 && os.Getenv("GOMAXPROCS") == "" {
+			procs += 2 // a strict site has some to spare for what waits for the disk
+		}
+		if got := report.Runs[i].GOMAXPROCS; got != procs {
+			t.Errorf("%s was measured with GOMAXPROCS %d, and the result says %d", want, procs, got)
+		}
 		if run := report.Runs[i]; run.Name() != want || run.Durability != "strict" || run.Mode == bench.ModeOpen && run.Count+run.NotBegun != 10 {
 			t.Errorf("run %d is %s, %s, %d calls, %d not begun; want %s", i, run.Name(), run.Durability, run.Count, run.NotBegun, want)
 		}
@@ -160,8 +175,45 @@ func TestBench(t *testing.T) {
 		t.Fatal(err)
 	}
 	slow := run(t, "", environ, "bench", "compare", out, out+".slow", "--fail-above", "1.10", "-o", "table")
-	if slow.code != exitFailed || slow.err != "worse: rpc catalog.get, 1 caller: the rate is 0.50 times what it was\n" || strings.Count(slow.out, "only in A: ") != 8 {
+	if slow.code != exitFailed || slow.err != "worse: rpc catalog.get, 1 caller: the rate is 0.50 times what it was\nnot compared: B lacks 8 of A's 9 runs, the first: rpc catalog.get, 4 callers\n" || strings.Count(slow.out, "only in A: ") != 8 {
 		t.Errorf("compared with a slower one: exit %d: %s%s", slow.code, slow.out, slow.err)
+	}
+}
+
+// TestBenchCompareReadsAnyFile: numbers of any size make cells of a bearable width, and a B that lacks runs is no B that is as good.
+func TestBenchCompareReadsAnyFile(t *testing.T) {
+	of := func(name string, runs ...string) string {
+		file := filepath.Join(t.TempDir(), name)
+		text := `{"schema":"waybill.bench/1","runs":[` + strings.Join(runs, ",") + `]}`
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	one := func(callers int, rate, p50 string) string {
+		return fmt.Sprintf(`{"workload":"rpc","mode":"closed","concurrency":%d,"took_seconds":1,"count":1,"rate_per_second":%s,"latencies":{"p50_us":%s,"p99_us":1e308}}`,
+			callers, rate, p50)
+	}
+	a, b := of("a", one(1, "1e308", "1e-300"), one(2, "1", "1")), of("b", one(1, "1e-300", "1e308"), one(2, "1", "1"))
+	for _, output := range []string{"table", "json"} {
+		r := run(t, "", nil, "bench", "compare", a, b, "-o", output)
+		if r.code != exitDone || output == "table" && len(slices.MaxFunc(strings.Split(r.out, "\n"), func(x, y string) int { return len(x) - len(y) })) > 400 {
+			t.Errorf("as %s: exit %d\n%s%s", output, r.code, r.out, r.err)
+		}
+	}
+	if r := run(t, "", nil, "bench", "compare", a, b, "--fail-above", "1.1"); r.code != exitFailed || strings.Count(r.err, "worse: rpc") != 2 || len(r.err) > 200 {
+		t.Errorf("the other way about: exit %d: %s", r.code, r.err)
+	}
+	less := of("less", one(2, "1", "1"))
+	if r := run(t, "", nil, "bench", "compare", a, less, "--fail-above", "1.1"); r.code != exitFailed || r.err != "not compared: B lacks 1 of A's 2 runs, the first: rpc, 1 caller\n" {
+		t.Errorf("without a run: exit %d: %s", r.code, r.err)
+	}
+	if r := run(t, "", nil, "bench", "compare", a, less); r.code != exitDone {
+		t.Errorf("without a run, and nothing was demanded: exit %d: %s", r.code, r.err)
+	}
+	many := of("many", slices.Repeat([]string{one(1, "1", "1")}, 10_001)...)
+	if r := run(t, "", nil, "bench", "compare", many, many); r.code != exitUsage || !strings.Contains(r.err, "has 10001 runs, and more than 10000 are not read") {
+		t.Errorf("many runs: exit %d: %s", r.code, r.err)
 	}
 }
 
@@ -184,6 +236,43 @@ func TestBenchAgainstASite(t *testing.T) {
 	report := sane(t, measure("all", "--allow-writes", "--method", "inventory.get").out, 3)
 	if report.Runs[1].Method != "catalog.put" || report.Runs[0].Method != "inventory.get" || report.Machine.FileSystem != "" || report.Parameters.Server == "" {
 		t.Errorf("%+v", report.Parameters)
+	}
+}
+
+// TestBenchShowsWhatItHas: a site that goes away in the midst, and a file that can't be written any more, take nothing away of what
+// was measured before.
+func TestBenchShowsWhatItHas(t *testing.T) {
+	n := nodetest.Start(t)
+	dir := filepath.Join(t.TempDir(), "gone")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var said, err buffer
+	p := newProgram(strings.NewReader(""), &said, &err, []string{"HOME=" + t.TempDir()})
+	p.errTerminal = true
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(err.String(), "journal, 2 callers: ") && time.Now().Before(deadline); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if failed := os.Remove(dir); failed != nil {
+			t.Error(failed)
+		}
+		n.Stop()
+	}()
+	code := p.run(t.Context(), []string{"bench", "all", "--server", n.URL(), "--allow-writes", "--method", "config.get", "--duration", "1s", "--warmup", "0s",
+		"--concurrency", "2", "--timeout", "500ms", "--out", filepath.Join(dir, "out"), "-o", "json"})
+	<-watching
+	var r bench.Report
+	if failed := json.Unmarshal([]byte(said.String()), &r); failed != nil {
+		t.Fatalf("exit %d: %v: %s%s", code, failed, said.String(), err.String())
+	}
+	if code != exitFailed || !r.CutShort || len(r.Runs) != 2 || r.Runs[0].Count == 0 || !strings.Contains(strings.Join(r.Warnings, "\n"), "it ended with an error: ") {
+		t.Errorf("exit %d: %+v %q", code, r.Runs, r.Warnings)
+	}
+	if all := err.String(); !strings.Contains(all, "unavailable: no waybill answers") || !strings.Contains(all, "the result can't be written: ") {
+		t.Errorf("said %q", all)
 	}
 }
 

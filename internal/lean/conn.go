@@ -202,21 +202,24 @@ func (c *Conn) try(ctx context.Context, a address, most time.Duration) (*session
 		seed: maphash.MakeSeed(), mux: newMux(c.o.Inbox + "." + crand.Text() + "."),
 	}
 	if err = c.greet(ctx, s); err == nil {
-		err = c.join(s)
-	}
-	if !stop() && err == nil {
-		c.current.CompareAndSwap(s, nil)
-		err = ctx.Err()
+		err = c.join(s, func() error {
+			if stop() {
+				return nil
+			}
+			return ctx.Err()
+		})
 	}
 	if err != nil {
+		stop()
 		conn.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// join sends the subscriptions of a new session and makes it the current one.
-func (c *Conn) join(s *session) error {
+// join sends the subscriptions of a new session and makes it the current one, unless stay says that it ends: no request may begin on
+// a session that nobody reads.
+func (c *Conn) join(s *session, stay func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	lines := fmt.Appendf(nil, "SUB %s* %d\r\n", s.mux.prefix, repliesID)
@@ -225,6 +228,9 @@ func (c *Conn) join(s *session) error {
 		lines = sub.line(lines)
 	}
 	if _, err := s.conn.Write(lines); err != nil {
+		return err
+	}
+	if err := stay(); err != nil {
 		return err
 	}
 	if i := slices.Index(c.servers, s.at); i >= 0 {
@@ -247,6 +253,9 @@ func (c *Conn) Start(subject string, h Header, data []byte) (*Pending, error) {
 	p, reply, err := s.mux.begin(subject, h)
 	if err != nil {
 		return nil, err
+	}
+	if s.hearing.instead(s.mux, subject) {
+		return p, nil
 	}
 	if err := c.send(s, subject, reply, h, data, true); err != nil {
 		s.mux.cancel(p)

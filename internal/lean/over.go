@@ -15,6 +15,7 @@ type NATS struct {
 	nc *nats.Conn
 
 	draining atomic.Bool
+	hearing  hearing
 
 	mu  sync.Mutex
 	mux *mux // since the first request
@@ -28,17 +29,23 @@ func Over(nc *nats.Conn) *NATS { return &NATS{nc: nc} }
 
 // Disconnected ends the requests that wait with nats.ErrDisconnected. It is for nats.go's handler of that.
 func (o *NATS) Disconnected() {
+	o.hearing.again()
 	if m := o.asked(); m != nil {
 		m.interrupt(nats.ErrDisconnected)
 	}
 }
 
-// Failed takes the connection's asynchronous errors: it ends the requests that the server did not let through. It is for nats.go's
-// handler of errors.
+// Failed takes the connection's asynchronous errors: it ends the requests that the server did not let through, and all where the
+// server does not let the replies be heard. It is for nats.go's handler of errors.
 func (o *NATS) Failed(err error) {
-	if m, subject := o.asked(), forbidden(err); m != nil && subject != "" {
+	m := o.asked()
+	if m == nil {
+		return
+	}
+	if subject := forbidden(err); subject != "" {
 		m.refuse(subject, err)
 	}
+	o.hearing.heed(m, err)
 }
 
 // Drain ends the connection when the requests that wait have their replies, or with ctx; none is taken any more. Error: ctx's,
@@ -110,6 +117,9 @@ func (o *NATS) Start(subject string, h Header, data []byte) (*Pending, error) {
 	p, reply, err := m.begin(subject, h)
 	if err != nil {
 		return nil, err
+	}
+	if o.hearing.instead(m, subject) {
+		return p, nil
 	}
 	if err := o.publish(subject, reply, h, data); err != nil {
 		m.cancel(p)

@@ -36,6 +36,7 @@ type session struct {
 	secured bool
 	in      *bufio.Reader
 	mux     *mux
+	hearing hearing
 	kick    chan struct{} // holds at most one: something waits to be written
 	quit    chan struct{} // closed when the session has failed
 	seed    maphash.Seed
@@ -291,6 +292,7 @@ func (s *session) read() error {
 			} else if !errors.Is(refused, nats.ErrPermissionViolation) {
 				said = refused
 			}
+			s.hearing.heed(s.mux, refused)
 			s.c.o.Log.Warn().Err(refused).Str("connection", s.c.o.Name).Msg("the NATS server reports an error")
 		}
 		if err != nil {

@@ -160,6 +160,48 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
+// Who may not hear the replies is told so at once, and asks nothing that would be done without its knowing.
+func TestUnheard(t *testing.T) {
+	p := newPlace(t, false, func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "site", Password: "x"},
+			{Username: "till", Password: "x", Permissions: &server.Permissions{Subscribe: &server.SubjectPermission{Allow: []string{"other.>"}}}},
+		}
+	})
+	site, err := p.lean("tcp", Login{User: "site", Password: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer site.Close()
+	var asked atomic.Int64
+	if _, err = site.Subscribe("count", "", func(Msg) { asked.Add(1) }); err == nil {
+		err = site.Flush(within(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for client, b := range p.buses(t, "tcp", Login{User: "till", Password: "x"}, "") {
+		if _, err := request(within(t), b, "count", nil, nil); !errors.Is(err, nats.ErrPermissionViolation) || !errors.Is(err, ErrUnheard) {
+			t.Errorf("%s: %v", client, err)
+		}
+		if err := errors.Join(b.Flush(within(t)), site.Flush(within(t))); err != nil {
+			t.Fatal(err)
+		}
+		before := asked.Load() // the first may have been sent before the server said so
+		for range 3 {
+			if _, err := request(within(t), b, "count", nil, nil); !errors.Is(err, ErrUnheard) {
+				t.Errorf("%s: %v", client, err)
+			}
+		}
+		if err := errors.Join(b.Flush(within(t)), site.Flush(within(t))); err != nil {
+			t.Fatal(err)
+		}
+		if n := asked.Load() - before; n != 0 {
+			t.Errorf("%s: %d requests were sent whose replies can't be heard", client, n)
+		}
+	}
+}
+
 // Who is refused when it comes back is told so, and is let in once it may.
 func TestRefusedLater(t *testing.T) {
 	p := newPlace(t, false, func(o *server.Options) { o.Username, o.Password = "ann", "one" })
