@@ -291,12 +291,11 @@ func (p *etcdProcess) stop(ctx context.Context) error {
 	return nil
 }
 
-// attend asks etcd each second whether it does its work, and every other one for its space, in which it makes room, until ctx ends or the process does. It returns why the process has to be
+// attend asks etcd every two seconds how it is, and makes room in it, until ctx ends or the process does. It returns why the process has to be
 // ended, or nothing.
 func (p *etcdProcess) attend(ctx context.Context) (reason string) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
-	forStatus := true // unless the look before found all well: an idle site is to cost little
 	for silent := 0; silent < mostSilent; {
 		select {
 		case <-tick.C:
@@ -305,30 +304,25 @@ func (p *etcdProcess) attend(ctx context.Context) (reason string) {
 		case <-ctx.Done():
 			return ""
 		}
-		status, err := p.ask(ctx, forStatus)
-		forStatus = true
-		switch {
-		case err != nil:
-			silent++
-			p.setTrouble(fault.Wrap(err, fault.Unavailable, "etcd does not answer"))
+		status, err := p.ask(ctx)
+		if err == nil {
+			silent = 0
+			p.setTrouble(p.tendSpace(ctx, status))
 			continue
-		case status != nil:
-			trouble := p.tendSpace(ctx, status)
-			p.setTrouble(trouble)
-			forStatus = trouble != nil
 		}
-		silent = 0
+		silent++
+		p.setTrouble(fault.Wrap(err, fault.Unavailable, "etcd does not answer"))
 	}
 	return fmt.Sprintf("it left %d questions unanswered", mostSilent)
 }
 
-// ask asks etcd how it is, for 3 s at most; nil stands for a status that was not asked for. The read of a key, which need not be there, is
+// ask asks etcd how it is, for 3 s at most. The read of a key, which need not be there, is
 // the question: it is answered only where the log takes what is written and all that stands in it was applied, also where etcd is out
 // of space, and it writes nothing. The status is state alone, of which an etcd that stands still tells as well.
-func (p *etcdProcess) ask(ctx context.Context, forStatus bool) (*etcdserverpb.StatusResponse, error) {
+func (p *etcdProcess) ask(ctx context.Context) (*etcdserverpb.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
-	if _, err := p.client.Get(ctx, "health", clientv3.WithCountOnly()); err != nil || !forStatus {
+	if _, err := p.client.Get(ctx, "health", clientv3.WithCountOnly()); err != nil {
 		return nil, err
 	}
 	return p.maintenance.Status(ctx, &etcdserverpb.StatusRequest{})
