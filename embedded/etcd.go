@@ -55,6 +55,8 @@ type etcdOrder struct {
 	DataDir string `json:"data_dir"`
 	Addr    string `json:"addr"`
 	Quota   int64  `json:"quota"`
+	Seed    []Pair `json:"seed,omitempty"`    // what one that has to begin with nothing is to hold
+	NoSeed  string `json:"no_seed,omitempty"` // why that is not known
 	Plant   string `json:"plant,omitempty"`
 }
 
@@ -75,7 +77,7 @@ func RunAsEtcd() {
 	}
 	if err != nil {
 		f := fault.From(err)
-		out.Log().Str(wordKey, wordFailed).Str("code", string(f.Code)).Str("reason", f.Message).Send()
+		out.Log().Str(wordKey, wordFailed).Str("code", string(f.Code)).Str("reason", f.Message).Bool("lasting", lasting(err)).Send()
 		os.Exit(1)
 	}
 	os.Exit(0)
@@ -92,25 +94,18 @@ func serveEtcd(o etcdOrder, out zerolog.Logger, stop <-chan struct{}) error {
 	if err := awaitFormer(o.DataDir, out); err != nil {
 		return err
 	}
-	fresh, err := setAsideDamaged(o.DataDir, out)
-	if err != nil {
+	if err := setAsideDamaged(o.DataDir, out); err != nil {
+		return err
+	}
+	if err := seedEtcd(o, host, out, stop); err != nil {
 		return err
 	}
 	log := newEtcdLog(out)
-	e, err := embed.StartEtcd(etcdConfig(o, host, log))
-	if err != nil {
-		return startError(o, err, log.why())
+	e, err := openEtcd(o, etcdConfig(o, host, log), log, stop)
+	if err != nil || e == nil {
+		return err
 	}
-	select {
-	case <-e.Server.ReadyNotify():
-	case err := <-e.Err():
-		return startError(o, err, log.why())
-	case <-e.Server.StopNotify():
-		return startError(o, errEtcdStopped, log.why())
-	case <-stop:
-		return nil
-	}
-	out.Log().Str(wordKey, wordReady).Str("addr", e.Clients[0].Addr().String()).Bool("fresh", fresh).Send()
+	out.Log().Str(wordKey, wordReady).Str("addr", e.Clients[0].Addr().String()).Send()
 	if planted != nil {
 		planted(o.Plant, e)
 	}
@@ -138,6 +133,24 @@ func serveEtcd(o etcdOrder, out zerolog.Logger, stop <-chan struct{}) error {
 	return nil
 }
 
+// openEtcd starts etcd and returns it once it is ready; nil where stop is closed first.
+func openEtcd(o etcdOrder, c *embed.Config, log *etcdLog, stop <-chan struct{}) (*embed.Etcd, error) {
+	e, err := embed.StartEtcd(c)
+	if err != nil {
+		return nil, startError(o, err, log.why())
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+		return e, nil
+	case err := <-e.Err():
+		return nil, startError(o, err, log.why())
+	case <-e.Server.StopNotify():
+		return nil, startError(o, errEtcdStopped, log.why())
+	case <-stop:
+		return nil, nil
+	}
+}
+
 // awaitFormer waits until no other process has etcd's database open: a start may find one that is still dying with its parent. Its
 // own parent bounds it.
 func awaitFormer(dir string, out zerolog.Logger) error {
@@ -147,8 +160,9 @@ func awaitFormer(dir string, out zerolog.Logger) error {
 	}
 	f := flock.New(file, flock.SetFlag(os.O_RDWR))
 	if free, err := f.TryLock(); err == nil && !free {
-		out.Debug().Str(wordKey, wordError).Str("reason", "another process has its database open").Msg("etcd waits for a former process to end")
+		out.Debug().Str(wordKey, wordWaits).Str("reason", "another process has its database open").Msg("etcd waits for a former process to end")
 		_, _ = f.TryLockContext(context.Background(), formerLook)
+		out.Log().Str(wordKey, wordWaits).Send()
 	}
 	return f.Unlock()
 }
@@ -158,6 +172,9 @@ func databaseFile(dir string) string { return filepath.Join(dir, "member", "snap
 var errEtcdStopped = errors.New("etcd stopped by itself")
 
 func startError(o etcdOrder, err error, why string) error {
+	if passing(err) {
+		return fault.Wrap(err, fault.Unavailable, "etcd can't be started now (%v): check the disk, and the limits on memory and open files", err)
+	}
 	var op *net.OpError
 	if errors.As(err, &op) {
 		return portError(err, "etcd", o.Addr, "--etcd-addr")

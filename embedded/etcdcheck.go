@@ -31,29 +31,44 @@ import (
 // keptDamaged is how many damaged directories are kept for whoever wants to know.
 const keptDamaged = 2
 
-// setAsideDamaged moves the directory away if what is in it can't be read, and reports whether it did.
-func setAsideDamaged(dir string, log zerolog.Logger) (bool, error) {
+// setAsideDamaged moves the directory away if what is in it is damaged; before that it notes on disk that the next one has to be given
+// what it should hold, so that no end of this process or of the machine makes an empty etcd of it. Errors: unavailable where the system
+// keeps the data from being read, which proves no damage; failed_precondition where it can't be moved.
+func setAsideDamaged(dir string, log zerolog.Logger) error {
 	damage := checkEtcd(dir)
-	if damage == nil {
-		return false, nil
+	switch {
+	case damage == nil:
+		return nil
+	case passing(damage):
+		return fault.Wrap(damage, fault.Unavailable, "etcd's data in %s can't be read now (%v): check the disk, and the limits on memory and open files", dir, damage)
+	}
+	if err := markForSeed(dir); err != nil {
+		return err
 	}
 	to := fmt.Sprintf("%s.damaged-%s", dir, time.Now().UTC().Format("20060102T150405.000"))
 	if err := os.Rename(dir, to); err != nil {
-		return false, fault.Wrap(err, fault.FailedPrecondition, "etcd's data in %s is damaged (%v) and can't be moved away: check the directory's owner", dir, damage)
+		return fault.Wrap(err, fault.FailedPrecondition, "etcd's data in %s is damaged (%v) and can't be moved away: check the directory's owner", dir, damage)
 	}
 	log.Error().Err(damage).Str("moved_to", to).Msg("etcd's data is damaged; it is set aside, and etcd begins anew with the last known settings")
+	forgetDamaged(dir, to, log)
+	return privateDir(dir)
+}
+
+// forgetDamaged removes the damaged directories that are too many, the oldest by their names, but never the latest, whatever the clock
+// was when the others were named.
+func forgetDamaged(dir, latest string, log zerolog.Logger) {
 	old, err := filepath.Glob(dir + ".damaged-*")
 	if err != nil {
-		return true, nil // a directory whose name is a bad pattern: nothing is tidied up
+		return // a directory whose name is a bad pattern: nothing is tidied up
 	}
 	slices.Sort(old)
-	for len(old) > keptDamaged {
+	old = slices.DeleteFunc(old, func(name string) bool { return name == latest })
+	for len(old) >= keptDamaged {
 		if err := os.RemoveAll(old[0]); err != nil {
 			log.Warn().Err(err).Msg("an old damaged directory of etcd can't be removed")
 		}
 		old = old[1:]
 	}
-	return true, privateDir(dir)
 }
 
 // checkEtcd reads all that etcd has written: every page of its database that holds data, and every record of its log. nil is
@@ -85,7 +100,7 @@ func checkEtcd(dir string) error {
 func checkLog(dir string) (last uint64, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%v", r)
+			err = recovered(r)
 		}
 	}()
 	known, err := wal.ValidSnapshotEntries(zap.NewNop(), dir)
@@ -119,7 +134,10 @@ func checkDatabase(file string) (applied uint64, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // a file that is too short is mapped into memory that is not there
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("%v", r)
+			// A page that can't be read from a mapped file looks like one that is not there; a plain read tells them apart.
+			if err = readable(file); err == nil {
+				err = recovered(r)
+			}
 		}
 	}()
 	db, err := bolt.Open(file, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
@@ -141,4 +159,23 @@ func checkDatabase(file string) (applied uint64, err error) {
 		})
 	})
 	return applied, err
+}
+
+// recovered is what a panic says, as an error that still has its cause.
+func recovered(r any) error {
+	if err, ok := r.(error); ok {
+		return err
+	}
+	return fmt.Errorf("%v", r)
+}
+
+// readable reads a whole file and returns what keeps it from being read.
+func readable(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(io.Discard, f)
+	return err
 }

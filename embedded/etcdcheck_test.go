@@ -6,9 +6,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
+
+	"waybill/internal/fault"
 )
 
 // TestEtcdDamaged damages etcd's files in every way that a disk does: etcd starts all the same, anew, on the port that it had, and
@@ -17,8 +23,8 @@ func TestEtcdDamaged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first, client := keepEtcd(t, EtcdConfig{DataDir: filepath.Join(dir, "etcd")})
-	if first.current().fresh {
-		t.Error("a new etcd says that its data was damaged")
+	if kept := setAside(t, filepath.Join(dir, "etcd")); len(kept) > 0 {
+		t.Errorf("a new etcd set aside %v", kept)
 	}
 	addr := first.Addr()
 	for i := range 50 {
@@ -63,16 +69,13 @@ func TestEtcdDamaged(t *testing.T) {
 			check(t, os.CopyFS(filepath.Join(dir, "etcd"), os.DirFS(whole)))
 			check(t, os.Chmod(filepath.Join(dir, "etcd"), 0o700))
 			check(t, damage())
+			before := setAside(t, filepath.Join(dir, "etcd"))
 			e, client := keepEtcd(t, EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: addr})
 			defer stopEtcd(t, e)
-			if !e.current().fresh {
-				t.Error("the damage was not noticed")
-			}
 			_, err = client.Put(t.Context(), "/k", "v")
 			check(t, err)
-			kept, err := filepath.Glob(filepath.Join(dir, "etcd.damaged-*"))
-			if err != nil || len(kept) == 0 || len(kept) > keptDamaged {
-				t.Errorf("kept %v, %v", kept, err)
+			if kept := setAside(t, filepath.Join(dir, "etcd")); len(kept) > keptDamaged || slices.Equal(kept, before) {
+				t.Errorf("kept %v, before it %v", kept, before)
 			}
 		})
 	}
@@ -89,10 +92,12 @@ func TestEtcdDamaged(t *testing.T) {
 			end--
 		}
 		check(t, os.Truncate(log, int64(end-9)))
+		before := setAside(t, filepath.Join(dir, "etcd"))
 		e, client := keepEtcd(t, EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: addr})
 		defer stopEtcd(t, e)
-		if r, err := client.Get(t.Context(), "/k7"); e.current().fresh || err != nil || len(r.Kvs) != 1 {
-			t.Errorf("set aside: %t; %v %v", e.current().fresh, r, err)
+		after := setAside(t, filepath.Join(dir, "etcd"))
+		if r, err := client.Get(t.Context(), "/k7"); !slices.Equal(before, after) || err != nil || len(r.Kvs) != 1 {
+			t.Errorf("set aside: %v, before %v; %v %v", after, before, r, err)
 		}
 	})
 }
@@ -137,6 +142,13 @@ func TestEtcdLogDamagedAnywhere(t *testing.T) {
 	}
 }
 
+// setAside are the damaged directories of the etcd in dir.
+func setAside(t testing.TB, dir string) []string {
+	t.Helper()
+	kept, err := filepath.Glob(dir + ".damaged-*")
+	return must(t, kept, err)
+}
+
 func firstError(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {
@@ -144,4 +156,60 @@ func firstError(errs ...error) error {
 		}
 	}
 	return nil
+}
+
+// TestEtcdKeepsTheLatestDamaged sets data aside while older ones have later names, as a clock that was set back leaves them.
+func TestEtcdKeepsTheLatestDamaged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "etcd")
+	for _, year := range []string{"2998", "2999"} {
+		check(t, os.Mkdir(dir+".damaged-"+year, 0o700))
+	}
+	check(t, os.Mkdir(dir, 0o700))
+	check(t, os.WriteFile(filepath.Join(dir, "member"), []byte("damaged"), 0o600))
+	check(t, setAsideDamaged(dir, testLog(t).Level(8)))
+	kept := setAside(t, dir)
+	if len(kept) != keptDamaged || kept[1] != dir+".damaged-2999" {
+		t.Fatalf("kept %v", kept)
+	}
+	text, err := os.ReadFile(filepath.Join(kept[0], "member"))
+	if err != nil || string(text) != "damaged" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// limitEnv is set for a process of this test's binary that looks at etcd's data under a limit; its value is the limit and the directory.
+const limitEnv = "WAYBILL_TEST_LIMIT"
+
+// TestEtcdSystemErrorIsNoDamage looks at whole data with too little memory to map it, and with no file left to open: it stays where it is.
+func TestEtcdSystemErrorIsNoDamage(t *testing.T) {
+	if limit, dir, ok := strings.Cut(os.Getenv(limitEnv), " "); ok {
+		status, err := os.ReadFile("/proc/self/statm")
+		check(t, err)
+		pages, err := strconv.Atoi(strings.Fields(string(status))[0])
+		check(t, err)
+		resource, most := syscall.RLIMIT_AS, uint64(pages*os.Getpagesize())+64<<20
+		if limit == "files" {
+			resource, most = syscall.RLIMIT_NOFILE, 4
+		}
+		check(t, syscall.Setrlimit(resource, &syscall.Rlimit{Cur: most, Max: most}))
+		refused(t, setAsideDamaged(dir, testLog(t)), fault.Unavailable, "can't be read now")
+		return
+	}
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "etcd")
+	k, _ := keepEtcd(t, EtcdConfig{DataDir: dir})
+	stopEtcd(t, k)
+	check(t, os.Truncate(databaseFile(dir), 512<<20)) // of holes
+	for limit, mark := range map[string]error{"memory": syscall.ENOMEM, "files": syscall.EMFILE} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestEtcdSystemErrorIsNoDamage$", "-test.v")
+		cmd.Env = append(os.Environ(), limitEnv+"="+limit+" "+dir)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v: %s", mark, err, out)
+		}
+		if left := entries(t, filepath.Dir(dir)); left != "etcd" {
+			t.Fatalf("%s: the directory holds %s", mark, left)
+		}
+	}
+	check(t, checkEtcd(dir)) // without the limits it is whole
 }

@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ type KeptEtcd struct {
 	log    zerolog.Logger
 	cancel context.CancelFunc
 	done   chan struct{}
-	seed   bool // what it has to begin with is still to be written; of the goroutine that starts it
+	former *etcdProcess // of a start that failed: it was killed, and may not have ended; of the goroutine that starts it
 
 	mu       sync.Mutex
 	now      *etcdProcess // nil while none runs
@@ -49,23 +50,47 @@ const (
 	FirstPause = 500 * time.Millisecond
 	LastPause  = 5 * time.Second
 
-	steady = 10 * time.Second // what lived so long is started again without a pause
+	firstWait = 15 * time.Second // for the first start; whoever waits for it then goes on without
+	steady    = 10 * time.Second // what lived so long is started again without a pause
 )
 
 // KeepEtcd starts etcd in a process of its own and returns when it can be read and written; it keeps it running until Stop. disk says
-// when a restart is worth a try. Its error is one line that says what to do: a port that is taken, a directory that can't be written,
-// data of another program's version; then nothing is left running. Data that is damaged is set aside.
+// when a restart is worth a try. Where the start fails for what may pass by itself (limits, memory, a disk that hangs), or takes
+// longer than 15 s, it returns all the same, and etcd is tried until it runs: Healthy says why it does not. Its error is one line that
+// says what to do: a port that is taken, a directory that can't be written, data of another program's version; then nothing is left
+// running but what was killed and hangs in a call to the disk. Data that is damaged is set aside.
 func KeepEtcd(ctx context.Context, c EtcdConfig, disk *Disk) (*KeptEtcd, error) {
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx)) // ended by Stop
 	k := &KeptEtcd{config: c, disk: disk, log: c.Log, cancel: cancel, done: make(chan struct{})}
-	p, err := k.start(ctx)
-	if err != nil {
+	first, over := context.WithTimeout(ctx, firstWait)
+	defer over()
+	p, err := k.start(first)
+	if err == nil {
+		k.config.Addr, k.now = p.addr, p
+	} else if err = k.goOnWithout(ctx, err); err != nil {
 		cancel()
 		return nil, err
 	}
-	k.config.Addr, k.now = p.addr, p
 	go k.keep(life, p)
 	return k, nil
+}
+
+// goOnWithout has the first start be tried again later, at an address that is known now, or returns why that makes no sense.
+func (k *KeptEtcd) goOnWithout(ctx context.Context, err error) error {
+	if ctx.Err() != nil || lasting(err) {
+		return err
+	}
+	if _, port, _ := splitAddr(k.config.Addr); port == 0 { // whoever is to find etcd later has to know a number
+		l, refused := net.Listen("tcp", k.config.Addr)
+		if refused != nil {
+			return err
+		}
+		k.config.Addr = l.Addr().String()
+		l.Close()
+	}
+	k.trouble = fault.From(err).Message
+	k.log.Error().Err(err).Msg("etcd can't be started; the site goes on without, and it is tried again")
+	return nil
 }
 
 // Addr is the clients' host:port. It stays the same.
@@ -76,7 +101,7 @@ func (k *KeptEtcd) Healthy() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.now == nil {
-		return fault.New(fault.Unavailable, "etcd is being restarted (%s)", k.trouble)
+		return fault.New(fault.Unavailable, "etcd does not run (%s); it is started again", k.trouble)
 	}
 	return k.now.healthy()
 }
@@ -99,11 +124,14 @@ func (k *KeptEtcd) Stop(ctx context.Context) error {
 		p := k.now
 		k.now, k.trouble = nil, "it was stopped"
 		k.mu.Unlock()
-		if p == nil {
+		switch {
+		case p != nil:
+			ended <- p.stop(ctx)
+		case k.former != nil && !k.former.gone(killWait):
+			ended <- fault.New(fault.DeadlineExceeded, "%s", formerHangs)
+		default:
 			ended <- nil
-			return
 		}
-		ended <- p.stop(ctx)
 	}()
 	select {
 	case err := <-ended:
@@ -113,9 +141,16 @@ func (k *KeptEtcd) Stop(ctx context.Context) error {
 	}
 }
 
-// keep starts etcd again each time it ends, until ctx does.
+// keep starts etcd again each time it ends, until ctx does. p is nil where the first start is still to be done.
 func (k *KeptEtcd) keep(ctx context.Context, p *etcdProcess) {
 	defer close(k.done)
+	if p == nil {
+		if p = k.again(ctx); p == nil {
+			return
+		}
+		k.set(p, "")
+		k.log.Info().Msg("etcd runs")
+	}
 	for pause := time.Duration(0); p != nil; pause = min(max(2*pause, FirstPause), LastPause) {
 		began := time.Now()
 		reason := p.attend(ctx)
@@ -204,7 +239,14 @@ func (k *KeptEtcd) again(ctx context.Context) *etcdProcess {
 
 // try starts etcd again on what the disk holds, which need not be what the system keeps of it in memory.
 func (k *KeptEtcd) try(ctx context.Context) (*etcdProcess, error) {
+	if k.former != nil && !k.former.gone(killWait) {
+		return nil, fault.New(fault.Unavailable, "%s", formerHangs)
+	}
+	k.former = nil
 	if err := k.disk.Well(ctx); err != nil {
+		return nil, err
+	}
+	if err := privateDir(k.config.DataDir); err != nil { // what was set aside may not have been made anew
 		return nil, err
 	}
 	if err := k.disk.Reread(k.config.DataDir); err != nil {
@@ -213,20 +255,14 @@ func (k *KeptEtcd) try(ctx context.Context) (*etcdProcess, error) {
 	return k.start(ctx)
 }
 
-// start starts etcd, and gives one that begins with nothing what it should hold. Where that fails the next start does it.
+const formerHangs = "a former process of etcd was killed and does not end: does the disk hang?"
+
+// start starts etcd. A process that was begun in vain and can't be ended is kept in mind: no other is begun beside it.
 func (k *KeptEtcd) start(ctx context.Context) (*etcdProcess, error) {
 	p, err := startEtcd(ctx, k.config)
 	if err != nil {
+		k.former = p
 		return nil, err
 	}
-	if k.seed = k.seed || p.fresh; k.seed && k.config.Seed != nil {
-		seeding, cancel := context.WithTimeout(ctx, startWait)
-		defer cancel()
-		if err := k.config.Seed(seeding, p.client); err != nil {
-			p.kill()
-			return nil, err
-		}
-	}
-	k.seed = false
 	return p, nil
 }

@@ -15,6 +15,9 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"waybill/internal/fault"
 )
@@ -72,6 +75,7 @@ func TestEtcdComesBack(t *testing.T) {
 		"a kill":                 {signalTo(syscall.SIGKILL), "signal: killed"},
 		"an error of the bus":    {signalTo(syscall.SIGBUS), "SIGBUS: bus error"},
 		"standing still":         {signalTo(syscall.SIGSTOP), "questions unanswered"},
+		"applying nothing":       {plant("stand still where it is applied"), "questions unanswered"},
 		"an abort":               {signalTo(syscall.SIGABRT), "SIGABRT: abort"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -99,25 +103,46 @@ func TestEtcdComesBack(t *testing.T) {
 	}
 }
 
+// known is a seed of one pair.
+func known(key string) func() ([]Pair, error) {
+	return func() ([]Pair, error) { return []Pair{{Key: key, Value: "known", Note: "/note", NoteValue: "n"}}, nil }
+}
+
 // TestEtcdLosesItsDatabase cuts the database off under a running etcd: reading it ends the process, and it begins anew with what it is
-// given.
+// given. Nobody ever reads one that has not got it yet.
 func TestEtcdLosesItsDatabase(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "etcd")
-	k, client := keepEtcd(t, EtcdConfig{DataDir: dir, Seed: func(ctx context.Context, c *clientv3.Client) error {
-		_, err := c.Put(ctx, "/a", "known")
-		return err
+	k, client := keepEtcd(t, EtcdConfig{DataDir: dir, Seed: func() ([]Pair, error) {
+		last, err := known("/a")()
+		var pairs []Pair // more than a pipe holds, and more than is written in a moment
+		for i := range 300 {
+			pairs = append(pairs, Pair{Key: fmt.Sprint("/known", i), Value: strings.Repeat("v", 300), Note: fmt.Sprint("/notes", i)})
+		}
+		return append(pairs, last...), err
 	}})
+	_, err := client.Put(t.Context(), "/a", "set")
+	check(t, err)
 	for i := range 200 {
 		_, err := client.Put(t.Context(), fmt.Sprint("/k", i), strings.Repeat("v", 4<<10))
 		check(t, err)
 	}
+	often := backoff.Config{BaseDelay: 2 * time.Millisecond, Multiplier: 1, MaxDelay: 2 * time.Millisecond}
+	early, err := clientv3.New(clientv3.Config{Endpoints: []string{k.Addr()}, Logger: zap.NewNop(),
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{Backoff: often, MinConnectTimeout: time.Second})}})
+	check(t, err)
+	defer early.Close()
 	check(t, os.Truncate(databaseFile(dir), 8192))
 	eventually(t, func() bool { // it is read when something is looked for or written
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		_, _ = client.Get(ctx, "/k", clientv3.WithPrefix())
-		_, _ = client.Put(ctx, "/k", "")
+		if k.Restarts().Count == 0 && k.Healthy() == nil {
+			_, _ = client.Get(ctx, "/k", clientv3.WithPrefix())
+			_, _ = client.Put(ctx, "/k", "")
+		}
+		if r, err := early.Get(ctx, "/a"); err == nil && len(r.Kvs) == 0 {
+			t.Fatal("it was read before it had what it is given")
+		}
 		return k.Restarts().Count > 0 && k.Healthy() == nil
 	})
 	t.Log(k.Restarts())
@@ -126,27 +151,121 @@ func TestEtcdLosesItsDatabase(t *testing.T) {
 	}
 	eventually(t, func() bool { return k.Healthy() == nil })
 	holds(t, client, "/a", "known")
-	if left := entries(t, filepath.Dir(dir)); !strings.HasPrefix(left, "etcd etcd.damaged-") {
+	holds(t, client, "/note", "n")
+	if left := entries(t, filepath.Dir(dir)); !strings.HasPrefix(left, "etcd etcd.damaged-") || strings.Contains(left, "reseed") {
 		t.Errorf("the directory holds %s", left)
 	}
 }
 
-// TestEtcdSeedsAgain has what a new etcd begins with fail at the first try: the next one writes it.
+// TestEtcdSeedsAgain has what a new etcd begins with be refused, while the node goes on and over its end: it is written as soon as it can
+// be, nobody can read etcd before, and what somebody sets later stays.
 func TestEtcdSeedsAgain(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "etcd")
-	var tries atomic.Int32
-	k, client := keepEtcd(t, EtcdConfig{DataDir: dir, Seed: func(ctx context.Context, c *clientv3.Client) error {
-		if tries.Add(1) == 1 {
-			return errors.New("injected")
-		}
-		_, err := c.Put(ctx, "/a", "known")
-		return err
-	}})
-	check(t, k.current().cmd.Process.Kill())
+	k, _ := keepEtcd(t, EtcdConfig{DataDir: dir})
+	stopEtcd(t, k)
 	check(t, os.WriteFile(databaseFile(dir), make([]byte, 64<<10), 0o600))
-	eventually(t, func() bool { return tries.Load() == 2 && k.Healthy() == nil })
+	var tries atomic.Int32
+	k, _ = keepEtcd(t, EtcdConfig{DataDir: dir, Seed: func() ([]Pair, error) { tries.Add(1); return known("")() }}) // no key
+	eventually(t, func() bool { return tries.Load() > 1 })
+	refused(t, k.Healthy(), fault.Unavailable, "last known settings")
+	if kept := setAside(t, dir); len(kept) != 1 {
+		t.Errorf("kept %v", kept)
+	}
+	stopEtcd(t, k)
+	k, client := keepEtcd(t, EtcdConfig{DataDir: dir, Seed: known("/a")})
 	holds(t, client, "/a", "known")
+	_, err := client.Put(t.Context(), "/a", "set")
+	check(t, err)
+	stopEtcd(t, k)
+	k, client = keepEtcd(t, EtcdConfig{DataDir: dir, Seed: known("/a")})
+	holds(t, client, "/a", "set")
+	stopEtcd(t, k)
+	// A restore of a backup, or an end before the data was moved: what is there stays.
+	check(t, markForSeed(dir))
+	_, client = keepEtcd(t, EtcdConfig{DataDir: dir, Seed: known("/a")})
+	holds(t, client, "/a", "set")
+}
+
+// TestEtcdSeedUnreadable has what a new etcd begins with not be known: for good, it begins without; for a while, it waits.
+func TestEtcdSeedUnreadable(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "etcd")
+	check(t, os.MkdirAll(dir, 0o700))
+	check(t, os.WriteFile(filepath.Join(dir, "member"), nil, 0o600)) // damaged
+	var tries atomic.Int32
+	k, _ := keepEtcd(t, EtcdConfig{DataDir: dir, Seed: func() ([]Pair, error) {
+		if tries.Add(1) == 1 {
+			return nil, fmt.Errorf("injected: %w", syscall.EMFILE)
+		}
+		return nil, errors.New("injected")
+	}})
+	refused(t, k.Healthy(), fault.Unavailable, "too many open files")
+	eventually(t, func() bool { return k.Healthy() == nil })
+	if left := entries(t, filepath.Dir(dir)); tries.Load() != 2 || !strings.HasPrefix(left, "etcd etcd.damaged-") || strings.Contains(left, "reseed") {
+		t.Errorf("after %d tries the directory holds %s", tries.Load(), left)
+	}
+}
+
+// TestEtcdStartsLater has the first start fail for what may pass: it is known where etcd will be, and it comes to be there.
+func TestEtcdStartsLater(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ script, says string }{
+		"no program":             {"", "no such file or directory"},
+		"killed, as for memory":  {"#!/bin/sh\nkill -9 $$\n", "signal: killed"},
+		"the runtime gives up":   {"#!/bin/sh\necho 'fatal error: runtime: out of memory' >&2; exit 2\n", "out of memory"},
+		"fatal, but it may pass": {"#!/bin/sh\necho '{\"waybill_etcd\":\"fatal\",\"reason\":\"open: too many open files\"}'; exit 1\n", "too many open files"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			program := filepath.Join(t.TempDir(), "program")
+			if c.script != "" {
+				check(t, os.WriteFile(program, []byte(c.script), 0o700))
+			}
+			k, client := keepEtcd(t, EtcdConfig{program: program})
+			refused(t, k.Healthy(), fault.Unavailable, c.says)
+			own, err := os.Executable()
+			check(t, err)
+			check(t, firstError(os.Symlink(own, program+".new"), os.Rename(program+".new", program)))
+			eventually(t, func() bool { return k.Healthy() == nil })
+			_, err = client.Put(t.Context(), "/a", "1")
+			check(t, err)
+			if r := k.Restarts(); r.Count != 0 {
+				t.Errorf("it was %v", r)
+			}
+		})
+	}
+}
+
+// TestEtcdStartStillRefused has the first start fail for what nobody but the operator can change.
+func TestEtcdStartStillRefused(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program")
+	check(t, os.WriteFile(program, []byte("#!/bin/sh\necho '{\"waybill_etcd\":\"fatal\",\"reason\":\"invalid downgrade\"}'; exit 1\n"), 0o700))
+	_, err := KeepEtcd(ctxFor(t, 20*time.Second), EtcdConfig{DataDir: filepath.Join(t.TempDir(), "etcd"), Addr: "127.0.0.1:0", Log: testLog(t).Level(8), program: program},
+		NewDisk(t.TempDir(), func() uint64 { return 1 }, nil))
+	refused(t, err, fault.FailedPrecondition, "invalid downgrade", "use the program that wrote it")
+}
+
+// TestEtcdStartsNoneBesideAFormer has a process that was begun in vain not end: no other is begun until it has.
+func TestEtcdStartsNoneBesideAFormer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	former := &etcdProcess{ended: make(chan struct{})}
+	k := &KeptEtcd{config: EtcdConfig{DataDir: filepath.Join(dir, "etcd"), Addr: "127.0.0.1:0", Log: testLog(t).Level(8)},
+		disk: NewDisk(dir, func() uint64 { return 1 }, nil), former: former}
+	_, err := k.try(ctxFor(t, 20*time.Second))
+	refused(t, err, fault.Unavailable, "does not end")
+	close(former.ended)
+	p, err := k.try(ctxFor(t, 20*time.Second))
+	check(t, err)
+	check(t, p.stop(ctxFor(t, 10*time.Second)))
+}
+
+// TestEtcdLaunchError looks that whoever reads why the process can't be started is told what to look at.
+func TestEtcdLaunchError(t *testing.T) {
+	for err, says := range map[error]string{syscall.EAGAIN: "limits on processes", syscall.EMFILE: "open files", syscall.ENOENT: "/proc", syscall.EACCES: "/proc"} {
+		refused(t, launchError(err), fault.Unavailable, err.Error(), says)
+	}
 }
 
 // TestEtcdWaitsForTheDisk has etcd die on a disk that is ill for a while.

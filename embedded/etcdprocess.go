@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -22,13 +23,15 @@ import (
 type EtcdConfig struct {
 	DataDir string // DATA/etcd; made if need be
 	Addr    string // host:port of the clients' listener, on loopback; port 0 is any free one
-	// Seed gives one that has to begin with nothing what it should hold. May be nil.
-	Seed func(context.Context, *clientv3.Client) error
+	// Seed is what an etcd that has to begin with nothing should hold. It is asked before each start. An error that passes by itself
+	// keeps the start waiting; any other has etcd begin without. May be nil.
+	Seed func() ([]Pair, error)
 	// Quota is the most that its database may have, in bytes; 0 is what a site needs, many times over. For tests.
 	Quota int64
 	Log   zerolog.Logger
 
-	plant string // what the process is to do wrong, for tests
+	plant   string // what the process is to do wrong, for tests
+	program string // the file to be run; empty is this program's. For tests
 }
 
 // etcdProcess is an etcd of one member in a process of its own, as its parent sees it. Its methods are safe for concurrent use.
@@ -41,7 +44,6 @@ type etcdProcess struct {
 	exit   string        // how it ended; to be read after ended
 
 	addr        string // once it is ready
-	fresh       bool   // its data was damaged and is set aside: it began with nothing
 	client      *clientv3.Client
 	maintenance etcdserverpb.MaintenanceClient // over the client's connection: clientv3's own makes one for each question
 	log         zerolog.Logger
@@ -49,6 +51,7 @@ type etcdProcess struct {
 	mu      sync.Mutex
 	reason  string // what it said of its end, or of its first error
 	dying   bool   // reason is of its end
+	waits   string // what its start waits for
 	trouble error  // why it can't do its work
 
 	space roomy // of attend's goroutine
@@ -63,8 +66,9 @@ const (
 )
 
 // startEtcd starts etcd and returns when it can be read and written. Its error is one line that says what to do: a port that is taken,
-// a directory that can't be written, data of another program's version; then nothing is left running. Data that is damaged is set
-// aside. It needs no port for peers: it has none. A client's way in is the loopback interface alone, because etcd knows no users here.
+// a directory that can't be written, data of another program's version. With an error it returns the process only where that was
+// killed and has not ended: its end is to be awaited before another is begun. Data that is damaged is set aside. It needs no port for
+// peers: it has none. A client's way in is the loopback interface alone, because etcd knows no users here.
 func startEtcd(ctx context.Context, c EtcdConfig) (*etcdProcess, error) {
 	if err := CheckListener(c.Addr, false, false); err != nil {
 		return nil, err
@@ -78,34 +82,47 @@ func startEtcd(ctx context.Context, c EtcdConfig) (*etcdProcess, error) {
 	if !asked.Load() {
 		return nil, fault.New(fault.Internal, "this program does not call embedded.RunAsEtcd first, so it can't start itself as etcd")
 	}
+	order := etcdOrder{DataDir: c.DataDir, Addr: c.Addr, Quota: c.Quota, Plant: c.plant}
+	if c.Seed != nil {
+		var err error
+		order.Seed, err = c.Seed()
+		if passing(err) {
+			return nil, fault.Wrap(err, fault.Unavailable, "the last known settings can't be read now (%v)", err)
+		} else if err != nil {
+			order.NoSeed = err.Error()
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	p := &etcdProcess{first: make(chan etcdWord, 1), ended: make(chan struct{}), log: c.Log}
-	if err := p.launch(c); err != nil {
-		return nil, fault.Wrap(err, fault.Unavailable, "etcd's process can't be started: check the limits on processes and memory")
+	if err := p.launch(order, c.program); err != nil {
+		return nil, launchError(err)
 	}
 	if err := p.begin(ctx, c); err != nil {
-		p.kill()
+		if !p.kill() {
+			return p, err
+		}
 		return nil, err
 	}
 	return p, nil
 }
 
-// launch starts the process and gives it its order.
-func (p *etcdProcess) launch(c EtcdConfig) error {
-	order, err := json.Marshal(etcdOrder{DataDir: c.DataDir, Addr: c.Addr, Quota: c.Quota, Plant: c.plant})
+// launch starts the process and gives it its order. program is the file to be run; empty is this program's.
+func (p *etcdProcess) launch(o etcdOrder, program string) error {
+	order, err := json.Marshal(o)
 	if err != nil {
 		return err
 	}
-	program, err := ownProgram()
-	if err != nil {
-		return err
+	if program == "" {
+		if program, err = ownProgram(); err != nil {
+			return err
+		}
 	}
 	p.cmd = exec.Command(program)
 	p.cmd.Args = []string{etcdName}
 	// Nothing of this process's environment: it may hold secrets, and limits on memory that are meant for one process.
 	p.cmd.Env = []string{etcdMark + "=1", "GOTRACEBACK=single"}
-	p.cmd.Stdout, p.cmd.Stderr = &hearing{word: p.hear, log: c.Log}, &p.stderr
+	p.cmd.Stdout, p.cmd.Stderr = &hearing{word: p.hear, log: p.log}, &p.stderr
 	p.cmd.SysProcAttr = withParent()
 	p.cmd.WaitDelay = killWait
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
@@ -116,7 +133,9 @@ func (p *etcdProcess) launch(c EtcdConfig) error {
 	if err := <-started; err != nil {
 		return err
 	}
-	_, _ = p.stdin.Write(append(order, '\n')) // where it does not listen it is about to end, which begin sees
+	go func() { // ends with the process at the latest: what it holds may be more than the pipe does
+		_, _ = p.stdin.Write(append(order, '\n')) // where it does not listen it is about to end, which begin sees
+	}()
 	return nil
 }
 
@@ -144,21 +163,38 @@ func (p *etcdProcess) begin(ctx context.Context, c EtcdConfig) error {
 		select {
 		case word = <-p.first:
 		default:
-			return startError(etcdOrder{DataDir: c.DataDir, Addr: c.Addr}, errEtcdStopped, p.why())
+			return p.endedEarly(c)
 		}
 	case <-ctx.Done():
 		return fault.Wrap(ctx.Err(), fault.DeadlineExceeded, "etcd was not ready in time (%s)", p.complaint())
 	}
 	if word.Word == wordFailed {
-		return fault.New(word.Code, "%s", word.Reason)
+		var cause error
+		if word.Lasting {
+			cause = errLasting
+		}
+		return fault.Wrap(cause, word.Code, "%s", word.Reason)
 	}
 	client, err := clientv3.New(clientv3.Config{Endpoints: []string{"http://" + word.Addr}, DialTimeout: answerWait, Logger: zap.NewNop()})
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "etcd can't be asked at %s", word.Addr)
 	}
-	p.addr, p.fresh, p.client = word.Addr, word.Fresh, client
+	p.addr, p.client = word.Addr, client
 	p.maintenance = etcdserverpb.NewMaintenanceClient(client.ActiveConnection())
 	return nil
+}
+
+// endedEarly is why the process has ended before it was ready. What etcd calls fatal is of its data, unless it names what may pass; a
+// process that was killed, or whose runtime gave up, says nothing of them.
+func (p *etcdProcess) endedEarly(c EtcdConfig) error {
+	why := p.why()
+	p.mu.Lock()
+	dying := p.dying
+	p.mu.Unlock()
+	if dying && !namesPassing(why) {
+		return startError(etcdOrder{DataDir: c.DataDir, Addr: c.Addr}, errEtcdStopped, why)
+	}
+	return fault.New(fault.Unavailable, "etcd's process ended before it was ready (%s): check the disk, and the limits on memory and open files", why)
 }
 
 // hear takes note of what the process says.
@@ -173,19 +209,20 @@ func (p *etcdProcess) hear(w etcdWord) {
 	last := w.Word == wordFailed || w.Word == wordFatal
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if w.Word == wordWaits {
+		p.waits = w.Reason
+		return
+	}
 	if w.Reason != "" && !p.dying && (last || p.reason == "") { // the first reason counts
 		p.reason, p.dying = short(w.Reason), last
 	}
 }
 
-// complaint is the first error that etcd wrote.
+// complaint is the first error that etcd wrote, or what its start waits for.
 func (p *etcdProcess) complaint() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.reason == "" {
-		return "it gave no reason"
-	}
-	return p.reason
+	return cmp.Or(p.reason, p.waits, "it gave no reason")
 }
 
 // why is why the process has ended. It is to be called after ended.
@@ -254,7 +291,7 @@ func (p *etcdProcess) stop(ctx context.Context) error {
 	return nil
 }
 
-// attend asks etcd each second how it is, and makes room in it, until ctx ends or the process does. It returns why the process has to be
+// attend asks etcd every two seconds how it is, and makes room in it, until ctx ends or the process does. It returns why the process has to be
 // ended, or nothing.
 func (p *etcdProcess) attend(ctx context.Context) (reason string) {
 	tick := time.NewTicker(lookInterval)
@@ -267,9 +304,7 @@ func (p *etcdProcess) attend(ctx context.Context) (reason string) {
 		case <-ctx.Done():
 			return ""
 		}
-		asking, cancel := context.WithTimeout(ctx, answerWait)
-		status, err := p.maintenance.Status(asking, &etcdserverpb.StatusRequest{})
-		cancel()
+		status, err := p.ask(ctx)
 		if err == nil {
 			silent = 0
 			p.setTrouble(p.tendSpace(ctx, status))
@@ -279,4 +314,16 @@ func (p *etcdProcess) attend(ctx context.Context) (reason string) {
 		p.setTrouble(fault.Wrap(err, fault.Unavailable, "etcd does not answer"))
 	}
 	return fmt.Sprintf("it left %d questions unanswered", mostSilent)
+}
+
+// ask asks etcd how it is, for 3 s at most. The read of a key, which need not be there, is
+// the question: it is answered only where the log takes what is written and all that stands in it was applied, also where etcd is out
+// of space, and it writes nothing. The status is state alone, of which an etcd that stands still tells as well.
+func (p *etcdProcess) ask(ctx context.Context) (*etcdserverpb.StatusResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	if _, err := p.client.Get(ctx, "health", clientv3.WithCountOnly()); err != nil {
+		return nil, err
+	}
+	return p.maintenance.Status(ctx, &etcdserverpb.StatusRequest{})
 }

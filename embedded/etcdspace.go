@@ -18,7 +18,7 @@ import (
 // that are in use, their owner has to delete them, and the rest is done here again.
 
 const (
-	lookInterval = time.Second
+	lookInterval = 2 * time.Second // two questions each, which an idle site pays for
 	spaceWait    = 30 * time.Second
 	spaceRest    = 10 * time.Second // between two tries where keys in use fill it: each writes the whole database
 	spaceKept    = 1_000            // revisions of the past that stay, where that makes room enough

@@ -21,8 +21,9 @@ import (
 
 const (
 	wordKey    = "waybill_etcd"
-	wordReady  = "ready"  // with addr and fresh
-	wordFailed = "failed" // it can't start, or goes on no longer: with code and reason
+	wordReady  = "ready"  // with addr
+	wordFailed = "failed" // it can't start, or goes on no longer: with code, reason, and lasting where somebody has to mend it
+	wordWaits  = "waits"  // its start waits for what reason says; without one, no longer
 	wordError  = "error"  // a line of etcd's log, with reason
 	wordFatal  = "fatal"  // the same, and the process ends
 
@@ -62,11 +63,11 @@ func takeOrders(in io.Reader) (o etcdOrder, stop <-chan struct{}, err error) {
 
 // etcdWord is a line with a wordKey.
 type etcdWord struct {
-	Word   string     `json:"waybill_etcd"`
-	Addr   string     `json:"addr"`
-	Fresh  bool       `json:"fresh"`
-	Code   fault.Code `json:"code"`
-	Reason string     `json:"reason"`
+	Word    string     `json:"waybill_etcd"`
+	Addr    string     `json:"addr"`
+	Code    fault.Code `json:"code"`
+	Reason  string     `json:"reason"`
+	Lasting bool       `json:"lasting"`
 }
 
 // hearing is an io.Writer for the lines of etcd's process: it hands its words to word and its log to log. One goroutine writes.
@@ -113,7 +114,7 @@ func (h *hearing) line(text []byte) {
 		return
 	}
 	message, _ := fields[zerolog.MessageFieldName].(string)
-	for _, known := range []string{zerolog.LevelFieldName, zerolog.MessageFieldName, wordKey, "reason"} {
+	for _, known := range []string{zerolog.LevelFieldName, zerolog.MessageFieldName, wordKey, "reason", "lasting"} {
 		delete(fields, known)
 	}
 	h.log.WithLevel(level).Fields(fields).Msg(message)

@@ -41,6 +41,9 @@ func obeyKey(what string, e *embed.Etcd) {
 					panic("planted")
 				case "fatal":
 					e.GetLogger().Fatal("planted: no space left on device")
+				case "stand still where it is applied": // its status is told all the same
+					e.Server.Backend().SetTxPostLockInsideApplyHook(func() { select {} })
+					go func() { _, _ = client.Put(context.Background(), "/any", "") }() // it has no answer
 				case "panic where it is applied": // its scheduler catches that
 					e.Server.Backend().SetTxPostLockInsideApplyHook(func() { panic("planted") })
 					_, err := client.Put(context.Background(), "/any", "")

@@ -127,3 +127,36 @@ func TestEtcdsProcessEndsWithTheNode(t *testing.T) {
 		t.Errorf("the node has stopped, and its etcd is process %d", pid)
 	}
 }
+
+// TestFaultOfEtcdAtTheFirstStart has etcd be impossible to start when a site begins, for what may pass: the site takes orders with the
+// settings that it knew, says so, and etcd has them when it runs.
+func TestFaultOfEtcdAtTheFirstStart(t *testing.T) {
+	t.Parallel()
+	n := nodetest.Start(t)
+	setting(t, mustDial(t, n.URL()), "rpc.max_in_flight", "777")
+	n.Stop()
+	dir := n.Config.Data
+	mark := filepath.Join(dir, "etcd.reseed") // it can't be looked at: a link to itself
+	for _, err := range []error{os.Symlink(mark, mark), os.RemoveAll(filepath.Join(dir, "etcd"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	n = nodetest.Start(t, nodetest.InDir(dir))
+	c := mustDial(t, n.URL())
+	degraded(t, c, "etcd")
+	holds(t, c, "rpc.max_in_flight", "777")
+	nodetest.Stock(t, c.Client, 1_000, "bread")
+	b := buy(c, 1, "bread", false)
+	b.flow(t, 20*time.Second)
+	if err := os.Remove(mark); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	well(t, c, 1)
+	holds(t, c, "rpc.max_in_flight", "777")
+	setting(t, c, "rpc.max_in_flight", "778")
+	b.settle(t, c)
+}

@@ -214,13 +214,14 @@ func (n *Node) firstLife(ctx context.Context) error {
 	return nil
 }
 
-// startEtcd starts etcd, or finds the way to the one that runs elsewhere.
+// startEtcd starts etcd, or finds the way to the one that runs elsewhere. Neither need run: the registry does without until it does.
 func (n *Node) startEtcd(ctx context.Context) error {
 	c := n.opts.Config
 	endpoints := c.EtcdEndpoints
 	if len(endpoints) == 0 {
 		etcd, err := embedded.KeepEtcd(ctx, embedded.EtcdConfig{
-			DataDir: filepath.Join(c.Data, "etcd"), Addr: c.EtcdAddr, Seed: n.reseed,
+			DataDir: filepath.Join(c.Data, "etcd"), Addr: c.EtcdAddr,
+			Seed:  func() ([]embedded.Pair, error) { return registry.LastKnown(c.Site, n.settingsFile()) },
 			Quota: n.opts.EtcdQuota, Log: n.log,
 		}, n.disk)
 		if err != nil {
@@ -238,15 +239,6 @@ func (n *Node) startEtcd(ctx context.Context) error {
 	n.etcdClient = client
 	n.onStop("etcd client", func(context.Context) error { return client.Close() })
 	return nil
-}
-
-// reseed writes the last known settings into an etcd that has lost its own.
-func (n *Node) reseed(ctx context.Context, client *clientv3.Client) error {
-	count, err := registry.Reseed(ctx, client, n.opts.Config.Site, n.settingsFile())
-	if err == nil {
-		n.log.Warn().Int("settings", count).Msg("the last known settings were written to the new etcd")
-	}
-	return err
 }
 
 func (n *Node) settingsFile() string { return filepath.Join(n.opts.Config.Data, "settings.json") }
