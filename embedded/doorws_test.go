@@ -106,10 +106,10 @@ func TestWebSocketHostile(t *testing.T) {
 	check(t, err)
 	defer quiet.Close()
 	soon(t, "in", func() bool { all, _ := n.ws.count(); return all == 1 })
-	n.ws.endIdle(time.Now().Add(silence + time.Second))
-	if !gone(quiet, 5*time.Second) {
-		t.Error("who asks for nothing is kept")
-	}
+	soon(t, "gone, as it asks for nothing", func() bool { // it may be counted a moment before it has its place
+		n.ws.endIdle(time.Now().Add(silence + time.Second))
+		return gone(quiet, 50*time.Millisecond)
+	})
 }
 
 func TestWebSocketTLS(t *testing.T) {

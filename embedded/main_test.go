@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -16,6 +17,10 @@ func TestMain(m *testing.M) {
 	RunAsEtcd()
 	if keeper, code := beKeeper(); keeper {
 		os.Exit(code)
+	}
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // most of them wait
+		panic(err)
 	}
 	goleak.VerifyTestMain(m,
 		// etcd's packages start these once per process and never end them.

@@ -221,7 +221,7 @@ func (n *Node) startEtcd(ctx context.Context) error {
 	if len(endpoints) == 0 {
 		etcd, err := embedded.KeepEtcd(ctx, embedded.EtcdConfig{
 			DataDir: filepath.Join(c.Data, "etcd"), Addr: c.EtcdAddr,
-			Seed:  func() ([]embedded.Pair, error) { return registry.LastKnown(c.Site, n.settingsFile()) },
+			Seed:  n.lastKnown,
 			Quota: n.opts.EtcdQuota, Log: n.log,
 		}, n.disk)
 		if err != nil {
@@ -329,6 +329,16 @@ func (n *life) durability(ctx context.Context) error {
 	}
 	n.hashKey, err = hkdf.Key(sha256.New, n.store.master[:], nil, "waybill request hashes "+string(c.Site), 32)
 	return err
+}
+
+// lastKnown is what an etcd that begins anew is given.
+func (n *Node) lastKnown() ([]embedded.Pair, error) {
+	known, err := registry.LastKnown(n.opts.Config.Site, n.settingsFile())
+	pairs := make([]embedded.Pair, len(known))
+	for i, p := range known {
+		pairs[i] = embedded.Pair(p)
+	}
+	return pairs, err
 }
 
 // ownBarrier is the barrier of the store that this process holds.

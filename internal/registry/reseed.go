@@ -8,15 +8,17 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"waybill/configs"
-	"waybill/embedded"
 	"waybill/internal/fault"
 	"waybill/subjects"
 )
 
+// Pair is a key, and a second one that says who set the first.
+type Pair struct{ Key, Value, Note, NoteValue string }
+
 // LastKnown is what an etcd that has lost the site's settings should hold: those that stateFile holds, as far as they are good, each
 // with who set it. A file that is not there holds none. It is to be asked before that etcd can be read: Open would take what etcd does not
 // hold for deleted. Error: failed_precondition for a file that can't be read, with the system's error as its cause where there is one.
-func LastKnown(site subjects.Site, stateFile string) ([]embedded.Pair, error) {
+func LastKnown(site subjects.Site, stateFile string) ([]Pair, error) {
 	text, err := os.ReadFile(stateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -28,7 +30,7 @@ func LastKnown(site subjects.Site, stateFile string) ([]embedded.Pair, error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.FailedPrecondition, "the last known settings in %s can't be read", stateFile)
 	}
-	var pairs []embedded.Pair
+	var pairs []Pair
 	for key, saved := range state.Settings {
 		declared, ok := configs.Lookup(key)
 		if !ok {
@@ -42,7 +44,7 @@ func LastKnown(site subjects.Site, stateFile string) ([]embedded.Pair, error) {
 		if err != nil {
 			return nil, fault.Wrap(err, fault.Internal, "the record of who set %s could not be written", key)
 		}
-		pairs = append(pairs, embedded.Pair{Key: subjects.ConfigPrefix(site) + key, Value: string(good), Note: auditPrefix(site) + key, NoteValue: string(note)})
+		pairs = append(pairs, Pair{Key: subjects.ConfigPrefix(site) + key, Value: string(good), Note: auditPrefix(site) + key, NoteValue: string(note)})
 	}
 	return pairs, nil
 }
