@@ -65,6 +65,7 @@ func plant(how string) func(testing.TB, *KeptEtcd, *clientv3.Client) {
 // TestEtcdComesBack ends etcd's process in every way that there is: it is started again where it was, with what it held, also for a
 // client that was connected before, and says why.
 func TestEtcdComesBack(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		do     func(testing.TB, *KeptEtcd, *clientv3.Client)
 		reason string

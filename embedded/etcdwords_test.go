@@ -37,6 +37,7 @@ func TestHearing(t *testing.T) {
 
 // TestLastWords hands over more than is kept, before a crash and after it.
 func TestLastWords(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ said, want string }{
 		"nothing":           {"", ""},
 		"no crash":          {strings.Repeat("noise\n", 1_500), ""},
