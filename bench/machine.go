@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 )
 
 // Machine is where a benchmark ran. What can't be found out is empty or 0.
@@ -87,11 +86,12 @@ func TheseVersions(version string) Versions {
 	return v
 }
 
-// CostNow is what this process has used since it began. CPU is 0 where the system does not say.
+// CostNow is what this process has used since it began, to the last allocation: it stops the program for some tens of µs to count. CPU is
+// 0 where the system does not say.
 func CostNow() Cost {
-	s := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}, {Name: "/gc/heap/tiny/allocs:objects"}, {Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(s)
-	return Cost{CPU: cpuTime(), Allocs: s[0].Value.Uint64() + s[1].Value.Uint64(), Bytes: s[2].Value.Uint64()}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return Cost{CPU: cpuTime(), Allocs: m.Mallocs, Bytes: m.TotalAlloc}
 }
 
 // Since is what was used between two moments.

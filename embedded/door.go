@@ -193,19 +193,33 @@ func (d *door) sweep() {
 	for {
 		select {
 		case now := <-tick.C:
-			d.endIdle(now)
+			d.endSilent(now)
+			d.endSlow(now)
 		case <-d.quit:
 			return
 		}
 	}
 }
 
-func (d *door) endIdle(now time.Time) {
+// endSilent ends the newcomers that have said nothing for too long.
+func (d *door) endSilent(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for e := d.newcomers.Front(); e != nil; e = e.Next() { // the oldest first
+		r := e.Value.(*relay)
+		if now.Sub(r.began) <= silence {
+			return
+		}
+		r.end()
+	}
+}
+
+// endSlow ends the relays whose client does not read.
+func (d *door) endSlow(now time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for r := range d.relays {
-		age, since := now.Sub(r.began), time.Duration(r.writing.Load())
-		if r.place != nil && age > silence || since != 0 && age-since > slowest {
+		if since := time.Duration(r.writing.Load()); since != 0 && now.Sub(r.began)-since > slowest {
 			r.end()
 		}
 	}

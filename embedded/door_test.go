@@ -286,17 +286,17 @@ func TestDoorSilence(t *testing.T) {
 	d := small(t, n, 64)
 	kept, quiet, half := knock(t, d, hello), knock(t, d, ""), knock(t, d, "CONNECT {\"verb")
 	soon(t, "three", func() bool { all, newcomers := d.count(); return all == 3 && newcomers == 2 })
-	d.endIdle(time.Now().Add(silence - time.Second))
+	d.endSilent(time.Now().Add(silence - time.Second))
 	if all, _ := d.count(); all != 3 {
 		t.Errorf("%d are left before the time is over", all)
 	}
-	d.endIdle(time.Now().Add(silence + time.Second))
+	d.endSilent(time.Now().Add(silence + time.Second))
 	if !gone(quiet, 5*time.Second) || !gone(half, 5*time.Second) {
 		t.Error("who has not said a line is kept")
 	}
 	for _, garbage := range []string{"GET / HTTP/1.1\r\n\r\n", "\r\n\r\n", "PUB wb.local.rpc.order.get 2\r\n{}\r\n", "SUB > 1\r\n", strings.Repeat("x", 100_000) + "\n", "\x16\x03\x01\x00\x00\n"} {
 		c := knock(t, d, garbage)
-		d.endIdle(time.Now().Add(silence + time.Second)) // some of it is no whole line for the server
+		d.endSilent(time.Now().Add(silence + time.Second)) // some of it is no whole line for the server
 		if !gone(c, 8*time.Second) {
 			t.Errorf("who says %.20q is kept", garbage)
 		}
@@ -325,7 +325,7 @@ func TestDoorSlowReader(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		return before != 0 && before == r.writing.Load()
 	})
-	d.endIdle(time.Now().Add(slowest + time.Second))
+	d.endSlow(time.Now().Add(slowest + time.Second))
 	soon(t, "its end", func() bool { all, _ := d.count(); return all == 0 })
 	if !gone(slow, 5*time.Second) {
 		t.Error("it is kept")

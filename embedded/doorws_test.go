@@ -107,7 +107,7 @@ func TestWebSocketHostile(t *testing.T) {
 	defer quiet.Close()
 	soon(t, "in", func() bool { all, _ := n.ws.count(); return all == 1 })
 	soon(t, "gone, as it asks for nothing", func() bool { // it may be counted a moment before it has its place
-		n.ws.endIdle(time.Now().Add(silence + time.Second))
+		n.ws.endSilent(time.Now().Add(silence + time.Second))
 		return gone(quiet, 50*time.Millisecond)
 	})
 }

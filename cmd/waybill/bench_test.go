@@ -118,7 +118,8 @@ func sane(t *testing.T, text string, wanted int) bench.Report {
 			t.Errorf("%s: the latencies are not in order: %+v", run.Name(), l)
 		}
 		if own := r.Parameters.Server == ""; own != (run.Allocs != nil) || own && (*run.Allocs < 1 || *run.AllocBytes < 1 || *run.CPU <= 0 || run.Sides != bench.SidesBoth) {
-			t.Errorf("%s: allocations %v, of %s", run.Name(), run.Allocs, run.Sides)
+			cost, _ := json.Marshal(run)
+			t.Errorf("%s: not what it can have cost: %s", run.Name(), cost)
 		}
 	}
 	return r
