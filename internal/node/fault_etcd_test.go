@@ -22,6 +22,9 @@ import (
 // backWithin is when all has to be well after etcd is back, by the word, and what a busy machine takes longer.
 const backWithin = 5*time.Second + slack
 
+// calmWithin is when health shows that it is well after it has gone back and forth, which is damped: 24 looks, one each two seconds.
+const calmWithin = 24*2*time.Second + backWithin
+
 // degraded waits until the site's health says that etcd is away, and why.
 func degraded(t testing.TB, c *dialed, why string) {
 	t.Helper()
@@ -42,8 +45,13 @@ func degraded(t testing.TB, c *dialed, why string) {
 // well waits until the site's health is what it should be, with so many instances of each service, and returns how long it took.
 func well(t testing.TB, c *dialed, instances int) time.Duration {
 	t.Helper()
+	return wellWithin(t, c, instances, backWithin)
+}
+
+func wellWithin(t testing.TB, c *dialed, instances int, longest time.Duration) time.Duration {
+	t.Helper()
 	back := time.Now()
-	if err := until(backWithin, func() error {
+	if err := until(longest, func() error {
 		h, err := ask(c, 5*time.Second, subjects.HealthList, subjects.Empty{})
 		if err != nil {
 			return err

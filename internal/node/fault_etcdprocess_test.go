@@ -72,18 +72,18 @@ func TestFaultOfEtcdsOwnProcess(t *testing.T) {
 		time.Sleep(time.Second)
 	}
 	restarted("because its process ended: signal: killed")
-	well(t, c, 1)
+	wellWithin(t, c, 1, calmWithin)
 	holds(t, c, "rpc.max_in_flight", "777")
 
 	send(syscall.SIGBUS)
 	restarted("because SIGBUS")
-	well(t, c, 1)
+	wellWithin(t, c, 1, calmWithin)
 
 	send(syscall.SIGSTOP)
 	degraded(t, c, "etcd does not answer")
 	b.flow(t, 20*time.Second)
 	restarted("because it left")
-	well(t, c, 1)
+	wellWithin(t, c, 1, calmWithin)
 	setting(t, c, "rpc.max_in_flight", "778")
 
 	if sold := b.settle(t, c); sold != b.number.Load() {
