@@ -13,6 +13,7 @@ import (
 
 	"waybill/client"
 	"waybill/internal/fault"
+	"waybill/internal/sleep"
 )
 
 // Load says how calls are made, and for how long. With a Rate the loop is open: each call has a time at which it is due, whatever
@@ -113,7 +114,7 @@ func (m *measurement) closed(ctx context.Context, c *caller) {
 			refused = 0
 			continue
 		}
-		wait(ctx, min(pause(refused), time.Until(m.start.Add(m.Length))))
+		sleep.For(ctx, min(pause(refused), time.Until(m.start.Add(m.Length))))
 		refused++
 	}
 }
@@ -122,18 +123,6 @@ func (m *measurement) closed(ctx context.Context, c *caller) {
 func pause(n int) time.Duration {
 	r := client.DefaultRetry
 	return rand.N(min(r.Base<<min(n, 20), r.Max))
-}
-
-// wait returns after a time, which may be negative, or when ctx ends. It is false then.
-func wait(ctx context.Context, length time.Duration) bool {
-	t := time.NewTimer(length)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // open takes one call after the other, waits until it is due, and makes it. As many calls are under way as goroutines are at
@@ -145,7 +134,7 @@ func (m *measurement) open(ctx context.Context, c *caller) {
 			return
 		}
 		due := m.start.Add(time.Duration(float64(n) / m.Rate * float64(time.Second)))
-		if early := time.Until(due); early > 0 && !wait(ctx, early) {
+		if early := time.Until(due); early > 0 && !sleep.For(ctx, early) {
 			return
 		}
 		switch now := time.Now(); {

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"waybill/internal/fault"
+	"waybill/internal/sleep"
 	"waybill/subjects"
 )
 
@@ -101,11 +102,7 @@ func (s Config) changes(ctx context.Context, after int64) (*subjects.ChangedSett
 		if err == nil || ctx.Err() != nil || !worthRetrying(err) || s.c.closed.Load() {
 			return changed, err
 		}
-		pause := time.NewTimer(watchPause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if !sleep.For(ctx, watchPause) {
 			return nil, ctx.Err()
 		}
 	}

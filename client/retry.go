@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"waybill/internal/fault"
+	"waybill/internal/sleep"
 	"waybill/subjects"
 )
 
@@ -46,14 +47,7 @@ func (r Retry) pauseUntil(ctx context.Context, until time.Time, n int) bool {
 	if !until.IsZero() && time.Until(until) <= wait {
 		return false
 	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return sleep.For(ctx, wait)
 }
 
 // worthRetrying reports whether a repetition of an idempotent call may go better.

@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"waybill/internal/fault"
+	"waybill/internal/sleep"
 )
 
 // KeptEtcd is an etcd in a process of its own, which is started again, on the same address and the same data, whenever it ends: on a
@@ -168,7 +169,7 @@ func (k *KeptEtcd) keep(ctx context.Context, p *etcdProcess) {
 		if time.Since(began) > steady {
 			pause = 0
 		}
-		if !rest(ctx, pause) {
+		if !sleep.For(ctx, pause) {
 			return
 		}
 		if p = k.again(ctx); p == nil {
@@ -197,18 +198,6 @@ func (k *KeptEtcd) end(ctx context.Context, p *etcdProcess, reason string) bool 
 	}
 }
 
-// rest waits; false when ctx ended first.
-func rest(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 func (k *KeptEtcd) set(p *etcdProcess, trouble string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -231,7 +220,7 @@ func (k *KeptEtcd) again(ctx context.Context) *etcdProcess {
 			k.set(nil, text)
 			said = text
 		}
-		if !rest(ctx, wait) {
+		if !sleep.For(ctx, wait) {
 			return nil
 		}
 	}

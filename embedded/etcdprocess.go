@@ -291,8 +291,8 @@ func (p *etcdProcess) stop(ctx context.Context) error {
 	return nil
 }
 
-// attend asks etcd every two seconds how it is, and makes room in it, until ctx ends or the process does. It returns why the process has to be
-// ended, or nothing.
+// attend asks etcd every two seconds how it is, and makes room in it, until ctx ends or the process does. It returns why the process
+// has to be ended, or nothing.
 func (p *etcdProcess) attend(ctx context.Context) (reason string) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
@@ -316,9 +316,9 @@ func (p *etcdProcess) attend(ctx context.Context) (reason string) {
 	return fmt.Sprintf("it left %d questions unanswered", mostSilent)
 }
 
-// ask asks etcd how it is, for 3 s at most. The read of a key, which need not be there, is
-// the question: it is answered only where the log takes what is written and all that stands in it was applied, also where etcd is out
-// of space, and it writes nothing. The status is state alone, of which an etcd that stands still tells as well.
+// ask asks etcd how it is, for 3 s at most. The read of a key, which need not be there, is the question: it is answered only where the
+// log takes what is written and all that stands in it was applied, also where etcd is out of space, and it writes nothing. The status
+// is state alone, of which an etcd that stands still tells as well.
 func (p *etcdProcess) ask(ctx context.Context) (*etcdserverpb.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()

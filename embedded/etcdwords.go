@@ -47,6 +47,7 @@ func takeOrders(in io.Reader) (o etcdOrder, stop <-chan struct{}, err error) {
 		return o, nil, fault.Wrap(err, fault.Internal, "etcd was told nothing that it understands")
 	}
 	stopping := make(chan struct{})
+	say := sync.OnceFunc(func() { close(stopping) })
 	go func() { // for the length of the process
 		for {
 			text, err := lines.ReadString('\n')
@@ -54,7 +55,7 @@ func takeOrders(in io.Reader) (o etcdOrder, stop <-chan struct{}, err error) {
 				os.Exit(1)
 			}
 			if text == wordStop {
-				close(stopping)
+				say()
 			}
 		}
 	}()

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"waybill/bench"
+	"waybill/internal/sleep"
 )
 
 // side is one of those that are compared: a service in processes of its own that takes orders.
@@ -260,10 +261,8 @@ func rest(ctx context.Context, s side) (busy time.Duration, err error) {
 	}
 	for begun := time.Now(); time.Since(begun) < time.Minute; {
 		from := time.Since(begun)
-		select {
-		case <-ctx.Done():
+		if !sleep.For(ctx, look) {
 			return 0, ctx.Err()
-		case <-time.After(look):
 		}
 		now, err := cpuTime(s.processes()...)
 		if err != nil {

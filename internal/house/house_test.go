@@ -14,7 +14,7 @@ import (
 // The house from the cellar up: a package may import what stands on a lower floor, and of its own floor only what is named
 // in beside.
 var floors = [][]string{
-	{"internal/fault", "internal/id", "internal/money", "internal/timestamp", "internal/scope", "internal/lean", "internal/poll", "internal/guard", "internal/house"},
+	{"internal/fault", "internal/id", "internal/money", "internal/timestamp", "internal/scope", "internal/lean", "internal/poll", "internal/sleep", "internal/guard", "internal/house"},
 	{"internal/order", "internal/payment", "internal/inventory", "internal/shipment"}, // the state machines
 	{"subjects"},
 	{"internal/paygate", "internal/rpc", "internal/journal", "internal/view", "internal/snapshot", "configs"},
@@ -26,9 +26,10 @@ var floors = [][]string{
 
 // beside names the imports within a floor.
 var beside = map[string][]string{
-	"internal/id": {"internal/fault"},
-	"cmd/waybill": {"bench"},
-	"bench":       {"internal/nodetest"},
+	"internal/id":   {"internal/fault"},
+	"internal/lean": {"internal/sleep"},
+	"cmd/waybill":   {"bench"},
+	"bench":         {"internal/nodetest"},
 }
 
 // shut names what a package must not import although it stands lower: the journal and rpc know no domain, and the state

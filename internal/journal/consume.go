@@ -13,6 +13,7 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/lean"
+	"waybill/internal/sleep"
 	"waybill/subjects"
 )
 
@@ -125,11 +126,11 @@ func (w *consumption) fetch(ctx context.Context) {
 		case err == nil:
 			wait = 20 * time.Millisecond
 			if len(msgs) < consumerBatch {
-				pause(ctx, consumerGather)
+				sleep.For(ctx, consumerGather)
 			}
 		case ctx.Err() == nil:
 			w.c.Log.Warn().Err(err).Str("consumer", string(w.c.Durable)).Msg("consuming the journal was interrupted and goes on")
-			pause(ctx, wait)
+			sleep.For(ctx, wait)
 			wait = min(2*wait, longest)
 		}
 	}

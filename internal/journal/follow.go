@@ -10,6 +10,7 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/sleep"
 	"waybill/subjects"
 )
 
@@ -94,7 +95,7 @@ func (t *tail) run(ctx context.Context, fn func([]Message) error) error {
 			return readFault(err, "the journal")
 		}
 		t.j.log.Warn().Err(err).Uint64("next", t.next).Msg("reading the journal was interrupted and goes on")
-		pause(ctx, wait)
+		sleep.For(ctx, wait)
 		wait = min(2*wait, longest)
 	}
 }

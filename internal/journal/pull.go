@@ -266,13 +266,3 @@ func readDelivery(reply string) (d delivery, ok bool) {
 
 // errQuiet is returned by a puller from which nothing was heard, not even a heartbeat.
 var errQuiet = errors.New("nothing was heard from the server")
-
-// pause waits for d or the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}

@@ -17,6 +17,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
+
+	"waybill/internal/sleep"
 )
 
 // Options of a Conn.
@@ -134,9 +136,7 @@ func (c *Conn) run(ctx context.Context, s *session) {
 func (c *Conn) again(ctx context.Context) *session {
 	defer c.refused.Store(nil)
 	for wait := shortestWait; ; {
-		select {
-		case <-time.After(wait/2 + rand.N(wait)): // not all clients of a server at once
-		case <-ctx.Done():
+		if !sleep.For(ctx, wait/2+rand.N(wait)) { // not all clients of a server at once
 			return nil
 		}
 		s, err := c.connect(ctx)

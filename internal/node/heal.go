@@ -10,6 +10,7 @@ import (
 
 	"waybill/embedded"
 	"waybill/internal/fault"
+	"waybill/internal/sleep"
 )
 
 const (
@@ -81,11 +82,7 @@ func (n *Node) restart(ctx context.Context, reason string) bool {
 			n.log.Warn().Err(err).Msg("the restart has to wait; it is tried again")
 			said = text
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !sleep.For(ctx, pause) {
 			return false
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/sleep"
 	"waybill/subjects"
 )
 
@@ -82,13 +83,13 @@ func (r *Registry) Campaign(ctx context.Context, role string, lead func(ctx cont
 		}
 		if err != nil {
 			r.log.Debug().Err(err).Str("role", role).Msg("no part in the election; trying again")
-			pause(ctx, retryPause)
+			sleep.For(ctx, retryPause)
 			continue
 		}
 		if err := r.serve(ctx, c, t); err != nil && ctx.Err() == nil {
 			r.log.Warn().Err(err).Str("role", role).Msg("the function that leads has failed; taking part again")
 		}
-		pause(ctx, retryPause)
+		sleep.For(ctx, retryPause)
 	}
 	return nil
 }
@@ -167,7 +168,7 @@ func (r *Registry) hold(ctx context.Context, c campaign, t *term, lose context.C
 			t.resign(ctx)
 			t = nil
 		}
-		pause(ctx, retryPause)
+		sleep.For(ctx, retryPause)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -241,7 +242,7 @@ func (r *Registry) win(ctx context.Context, c campaign) (*term, error) {
 func (r *Registry) strikeOutTheGone(ctx context.Context, c campaign) {
 	var suspect *mvccpb.KeyValue // who led when it was first not heard
 	for times := 0; ; {
-		pause(ctx, goneInterval)
+		sleep.For(ctx, goneInterval)
 		switch gone := c.gone(ctx); {
 		case ctx.Err() != nil:
 			return
@@ -300,7 +301,7 @@ func (r *Registry) guard(ctx context.Context, t *term, created int64) {
 	for from := created + 1; !r.keyDeleted(ctx, t.key, from) && ctx.Err() == nil; {
 		// The watch broke and says nothing: ask, and watch on from there (what lies before may have been compacted). While
 		// etcd is away the lease decides.
-		pause(ctx, retryPause)
+		sleep.For(ctx, retryPause)
 		switch revision, err := r.verify(ctx, t.key, created); {
 		case errors.Is(err, ErrLeadershipLost):
 			return

@@ -158,13 +158,3 @@ func (r *Registry) IgnoredValues() uint64 { return r.settings.ignored.Load() }
 
 // Degraded says, for people, what does not work because etcd is away; yes is false when all is well.
 func (r *Registry) Degraded() (reason string, yes bool) { return r.link.degraded() }
-
-// pause waits for d, or less when ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}

@@ -5,6 +5,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"waybill/internal/sleep"
 )
 
 // The settings and their audits are read and watched as one range, from the first audit to the last setting: both keys of
@@ -37,13 +39,13 @@ func (r *Registry) watch(ctx context.Context, revision int64) {
 			if revision, err = r.load(ctx); err != nil {
 				r.log.Debug().Err(err).Msg("settings could not be read; trying again")
 				revision = 0
-				pause(ctx, retryPause)
+				sleep.For(ctx, retryPause)
 				continue
 			}
 		}
 		r.follow(ctx, revision+1)
 		revision = 0
-		pause(ctx, retryPause/5) // a watch that breaks as soon as it begins must not become a loop without rest
+		sleep.For(ctx, retryPause/5) // a watch that breaks as soon as it begins must not become a loop without rest
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"waybill/internal/journal"
 	"waybill/internal/money"
 	"waybill/internal/paygate"
+	"waybill/internal/sleep"
 	"waybill/subjects"
 )
 
@@ -194,12 +195,8 @@ func (g *Gateway) Query(ctx context.Context, p id.Payment) (paygate.Status, erro
 
 // wait returns after d, or deadline_exceeded when ctx ends before.
 func wait(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
+	if !sleep.For(ctx, d) {
 		return fault.Wrap(ctx.Err(), fault.DeadlineExceeded, "the sandbox gateway did not answer in time; ask it for the outcome")
 	}
+	return nil
 }

@@ -1,0 +1,19 @@
+// Package sleep waits.
+package sleep
+
+import (
+	"context"
+	"time"
+)
+
+// For waits for d, which may be negative, and reports whether the time has passed; false means that ctx ended first.
+func For(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
