@@ -63,6 +63,20 @@ func TestBookAtHand(t *testing.T) {
 	s.same("the heir that read anew", room)
 }
 
+// dueShelf is a shelf whose leader has sold without a snapshot, and an heir that has one to write.
+func dueShelf(t *testing.T) (*shelf, *Inventory) {
+	t.Helper()
+	s := newShelf(t)
+	file := s.file
+	s.file = ""
+	leader, _ := s.open()
+	s.trade(leader, "first", 40)
+	s.pad(saveEvery)
+	s.trade(leader, "second", 40)
+	s.file = file
+	return s, s.inventory()
+}
+
 // stuck is a barrier behind a disk that hangs until it is let go.
 type stuck struct{ asked, free chan struct{} }
 
@@ -75,16 +89,8 @@ func (b stuck) Wait(context.Context, uint64) error {
 // TestTakeOverWaitsForNoDisk has a process take over while the snapshot of its book at hand, or its reading on, hangs in a call to the disk.
 func TestTakeOverWaitsForNoDisk(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
-	file := s.file
-	s.file = ""
-	leader, _ := s.open()
-	s.trade(leader, "first", 40)
-	s.pad(saveEvery)
-	s.trade(leader, "second", 40)
-
-	s.file = file
-	heir, disk := s.inventory(), stuck{make(chan struct{}), make(chan struct{})}
+	s, heir := dueShelf(t)
+	disk := stuck{make(chan struct{}), make(chan struct{})}
 	heir.saving.barrier = disk
 	saved := make(chan error, 1)
 	go func() { saved <- heir.catchUp(t.Context(), s.journal) }()
@@ -129,15 +135,7 @@ func TestTakeOverWaitsForNoDisk(t *testing.T) {
 // TestSnapshotOfABookThatIsTaken has a process take the book, and sell from it, before the snapshot is written that was due while it followed.
 func TestSnapshotOfABookThatIsTaken(t *testing.T) {
 	t.Parallel()
-	s := newShelf(t)
-	file := s.file
-	s.file = ""
-	leader, _ := s.open()
-	s.trade(leader, "first", 40)
-	s.pad(saveEvery)
-	s.trade(leader, "second", 40)
-	s.file = file
-	heir := s.inventory()
+	s, heir := dueShelf(t)
 	followed, cutting, err := heir.readOn(t.Context(), s.journal)
 	if err != nil || cutting == nil {
 		t.Fatalf("no snapshot is due: %v", err)
