@@ -190,6 +190,12 @@ func (cs *customers) asOf(answered, begun time.Time) *customers {
 	return out
 }
 
+// told is how many orders the customers know the end of.
+func (cs *customers) told() int {
+	count := cs.count()
+	return count["confirmed"] + count["rejected"]
+}
+
 // count says how many orders were answered how.
 func (cs *customers) count() map[subjects.OrderStatus]int {
 	out := make(map[subjects.OrderStatus]int)
@@ -214,8 +220,7 @@ func (cs *customers) served(t testing.TB, n int) {
 	t.Helper()
 	want := -1
 	if err := until(60*time.Second, func() error {
-		count := cs.count()
-		now := count["confirmed"] + count["rejected"]
+		now := cs.told()
 		if want < 0 {
 			want = now + n
 		}

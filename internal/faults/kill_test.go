@@ -12,11 +12,12 @@ import (
 	"waybill/client"
 )
 
-// TestFaultKill kills a node again and again, at random moments of its start and of its work, with as many customers as it can serve.
+// TestFaultKill kills a node again and again, at random moments of its start and of its work, with as many customers as it can serve:
+// the long campaign says how many orders a second they were told the end of, some of them after a gateway that kept silent for a second.
 func TestFaultKill(t *testing.T) {
 	t.Parallel()
 	draw := seed(t)
-	kills := 0
+	kills, loaded, told, orders := 0, time.Duration(0), 0, 0
 	for range number(1, 10) {
 		dir := filepath.Join(scratch(t), "site")
 		cs := newCustomers()
@@ -32,14 +33,17 @@ func TestFaultKill(t *testing.T) {
 				if draw.IntN(2) == 0 {
 					cs.again(t, c, unanswered)
 				}
-				stop := cs.crowd(t.Context(), c, 32)
+				before, began := cs.told(), time.Now()
+				stop := cs.crowd(t.Context(), c, number(32, 128))
 				if i == 0 {
 					cs.served(t, 10)
 				}
-				time.Sleep(between(draw, 50*time.Millisecond, 700*time.Millisecond))
+				time.Sleep(between(draw, 50*time.Millisecond, time.Duration(number(700, 2000))*time.Millisecond))
 				node.alive(t)
 				node.kill()
+				loaded += time.Since(began)
 				stop()
+				told += cs.told() - before
 				c.Close()
 			}
 			node.kill()
@@ -47,8 +51,9 @@ func TestFaultKill(t *testing.T) {
 			node = start(t, dir)
 		}
 		settle(t, node, cs)
+		orders += len(cs.orders())
 	}
-	t.Logf("%d kills", kills)
+	t.Logf("%d kills, %d orders, %.0f orders/s while customers came", kills, orders, float64(told)/loaded.Seconds())
 }
 
 // TestFaultKillAtWrite kills a node when one of its threads is about to write for the n-th time in its life, for one n after the
