@@ -8,6 +8,7 @@ import (
 
 	"waybill/client"
 	"waybill/configs"
+	"waybill/embedded"
 	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/subjects"
@@ -133,14 +134,16 @@ const putItems = 4096
 
 // OpenAppends starts a server with an empty journal in dir, in this process, and returns the workload of appends to it. Each is a
 // new order's first event, and returns when the barrier has made it durable (strict) or JetStream has acknowledged it (fast). An
-// append may take as long as timeout. close ends the server.
+// append may take as long as timeout. close ends the server. Where it is strict the process has processors to spare meanwhile, as a
+// strict site's has.
 func OpenAppends(ctx context.Context, dir, durability string, timeout time.Duration) (w Workload, close func() error, err error) {
-	kind := fastAppends
+	kind, back := fastAppends, func() {}
 	if durability == configs.Strict {
-		kind = sharedBarrier
+		kind, back = sharedBarrier, embedded.SpareProcessors()
 	}
 	a, err := openAppender(ctx, dir, kind)
 	if err != nil {
+		back()
 		return w, nil, err
 	}
 	return Workload{Name: Journal, Method: "journal.append", Durability: durability,
@@ -148,7 +151,7 @@ func OpenAppends(ctx context.Context, dir, durability string, timeout time.Durat
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
 			return a.append(ctx, n)
-		}}, a.close, nil
+		}}, func() error { defer back(); return a.close() }, nil
 }
 
 // KnownMethod reports whether an RPC workload can call the method.

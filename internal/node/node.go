@@ -325,7 +325,10 @@ func (n *life) durability(ctx context.Context) error {
 	var err error
 	if n.opts.TuneRuntime {
 		n.tuneMemory()
-		n.spareProcessors()
+		if n.store.own != nil && n.barrier.Strict() {
+			back := embedded.SpareProcessors()
+			n.onStop("processors", func(context.Context) error { back(); return nil })
+		}
 	}
 	n.hashKey, err = hkdf.Key(sha256.New, n.store.master[:], nil, "waybill request hashes "+string(c.Site), 32)
 	return err
