@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"waybill/internal/lean"
 )
 
 const maxRequestHead = 16 << 10 // bytes of the HTTP request that asks for a WebSocket
@@ -46,7 +48,7 @@ func (w *webSocket) greet(conn net.Conn) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wsConn{Conn: conn, ws: ws}, nil
+	return lean.OverWebSocket(ws), nil
 }
 
 // allowed reports whether the page that the request comes from may connect. Browsers let any page open a WebSocket to any address,
@@ -108,37 +110,4 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, errors.New("the client did not wait for the answer")
 	}
 	return r.conn, bufio.NewReadWriter(bufio.NewReader(r.conn), bufio.NewWriter(r.conn)), nil
-}
-
-// wsConn is a WebSocket as a stream of bytes.
-type wsConn struct {
-	net.Conn
-	ws  *websocket.Conn
-	now io.Reader // the message that is being read
-}
-
-func (c *wsConn) Read(b []byte) (int, error) {
-	for {
-		if c.now == nil {
-			_, r, err := c.ws.NextReader()
-			if err != nil {
-				return 0, err
-			}
-			c.now = r
-		}
-		n, err := c.now.Read(b)
-		if err == io.EOF {
-			c.now, err = nil, nil
-		}
-		if n > 0 || err != nil {
-			return n, err
-		}
-	}
-}
-
-func (c *wsConn) Write(b []byte) (int, error) {
-	if err := c.ws.WriteMessage(websocket.BinaryMessage, b); err != nil {
-		return 0, err
-	}
-	return len(b), nil
 }
