@@ -22,15 +22,23 @@ const maxRequestHead = 16 << 10 // bytes of the HTTP request that asks for a Web
 
 // webSocket makes of a client's connection one that speaks NATS over WebSocket.
 type webSocket struct {
-	tls     *tls.Config // nil: none
+	tls     *handshakes // nil: none
 	origins []string    // of web pages that may connect, beside those of this listener's own address
 }
 
 // greet answers the request that the client begins with. It lasts until the client has asked, or its connection is closed.
-func (w *webSocket) greet(conn net.Conn) (net.Conn, error) {
+func (w *webSocket) greet(conn net.Conn, enter func() (net.Conn, error)) (outside, inside net.Conn, err error) {
+	if outside, err = w.open(conn); err != nil {
+		return nil, nil, err
+	}
+	inside, err = enter()
+	return outside, inside, err
+}
+
+func (w *webSocket) open(conn net.Conn) (net.Conn, error) {
 	if w.tls != nil {
-		secure := tls.Server(conn, w.tls)
-		if err := secure.Handshake(); err != nil { // lasts until the door's sweep closes the connection
+		secure, err := w.tls.begin(conn).secure()
+		if err != nil {
 			return nil, err
 		}
 		conn = secure
