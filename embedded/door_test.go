@@ -417,7 +417,7 @@ func TestDoorFlood(t *testing.T) { testDoorFlood(t, []string{""}, nil, nil) }
 // So it is with TLS, where some of them stop in the middle of the handshake, and some after it.
 func TestDoorFloodTLS(t *testing.T) {
 	server, client := certificate(t)
-	parts := []string{"", "\x16\x03\x01", string(clientHello(t, client))}
+	parts := append(make([]string, 8), "\x16\x03\x01", string(clientHello(t, client)))
 	testDoorFlood(t, parts, server, client)
 }
 
