@@ -198,13 +198,12 @@ func TestSocketStale(t *testing.T) {
 type way struct {
 	name           string
 	server, client *tls.Config // nil: in the clear
-	first          bool        // the handshake comes before the server's greeting
 }
 
 // eachWay runs a test at a server for each way.
 func eachWay(t *testing.T, test func(t *testing.T, n *NATS, w way)) {
 	server, client := certificate(t)
-	for _, w := range []way{{name: "TCP"}, {"TLS", server, client, false}, {"TLS first", server, client, true}} {
+	for _, w := range []way{{name: "TCP"}, {"TLS", server, client}} {
 		t.Run(w.name, func(t *testing.T) {
 			test(t, startNATS(t, t.TempDir(), func(c *NATSConfig) { c.TLS = w.server }), w)
 		})
@@ -231,9 +230,6 @@ func (w way) knock(t testing.TB, d *door, says string) net.Conn {
 	conn, err := net.Dial("tcp", d.listener.Addr().String())
 	check(t, err)
 	t.Cleanup(func() { conn.Close() })
-	if w.first {
-		conn = tls.Client(conn, w.client)
-	}
 	line := readLine(t, conn)
 	if says == "" {
 		return conn
@@ -241,7 +237,7 @@ func (w way) knock(t testing.TB, d *door, says string) net.Conn {
 	if !strings.HasPrefix(line, "INFO ") || strings.Contains(line, `"tls_required":true`) != (w.client != nil) {
 		t.Fatalf("greeted with %q", line)
 	}
-	if w.client != nil && !w.first {
+	if w.client != nil {
 		conn = tls.Client(conn, w.client)
 	}
 	_, err = conn.Write([]byte(says))

@@ -4,17 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"os"
 	"runtime"
 	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
 )
 
-const (
-	maxHandshake = 32 << 10 // bytes that a client may send in it; most send less than 3,000
-	helloWait    = server.DEFAULT_TLS_HANDSHAKE_FIRST_FALLBACK_DELAY
-)
+const maxHandshake = 32 << 10 // bytes that a client may send in it; most send less than 3,000
 
 // handshakes secures the connections of a site's clients, whichever door they come to. Its methods are safe for concurrent use.
 type handshakes struct {
@@ -30,29 +24,16 @@ func (s *handshakes) begin(conn net.Conn) *handshaking {
 	return &handshaking{Conn: conn, of: s, left: maxHandshake}
 }
 
-// greet tells the client in the clear what the server is, and that TLS is required, before the handshake, as NATS does. A client that
-// does not wait for that, but begins with the handshake, is greeted after it. All of it lasts until the connection is closed, as it is
-// by the door where the client takes too long.
+// greet tells the client in the clear what the server is, and that TLS is required, before the handshake, as NATS does. All of it lasts
+// until the connection is closed, as it is by the door where the client takes too long.
 func (s *handshakes) greet(conn net.Conn, enter func() (net.Conn, error)) (outside, inside net.Conn, err error) {
-	h := s.begin(conn)
-	first, err := h.await(helloWait)
-	if err != nil {
-		return nil, nil, err
-	}
-	if first {
-		if outside, err = h.secure(); err != nil {
-			return nil, nil, err
-		}
-		inside, err = enter()
-		return outside, inside, err
-	}
 	if inside, err = enter(); err != nil {
 		return nil, nil, err
 	}
 	if err = greeting(inside, conn); err != nil {
 		return nil, nil, err
 	}
-	outside, err = h.secure()
+	outside, err = s.begin(conn).secure()
 	return outside, inside, err
 }
 
@@ -74,11 +55,10 @@ var errHandshake = errors.New("the handshake is too long")
 // client has no turn.
 type handshaking struct {
 	net.Conn
-	of    *handshakes
-	turn  bool
-	first []byte // read already
-	left  int    // bytes that may still come
-	over  bool
+	of   *handshakes
+	turn bool
+	left int // bytes that may still come
+	over bool
 }
 
 func (h *handshaking) Read(b []byte) (int, error) {
@@ -86,18 +66,13 @@ func (h *handshaking) Read(b []byte) (int, error) {
 		return h.Conn.Read(b)
 	}
 	h.rest()
-	n := copy(b, h.first)
-	h.first = h.first[n:]
-	if n == 0 {
-		if h.left == 0 {
-			return 0, errHandshake
-		}
-		var err error
-		n, err = h.Conn.Read(b[:min(len(b), h.left)])
-		h.left -= n
-		if err != nil {
-			return n, err
-		}
+	if h.left == 0 {
+		return 0, errHandshake
+	}
+	n, err := h.Conn.Read(b[:min(len(b), h.left)])
+	h.left -= n
+	if err != nil {
+		return n, err
 	}
 	h.of.turns <- struct{}{} // nobody who has a turn waits for anything
 	h.turn = true
@@ -114,19 +89,6 @@ func (h *handshaking) rest() {
 		h.turn = false
 		<-h.of.turns
 	}
-}
-
-// await reports whether the client says something within d.
-func (h *handshaking) await(d time.Duration) (bool, error) {
-	first := make([]byte, 1)
-	_ = h.Conn.SetReadDeadline(time.Now().Add(d))
-	n, err := h.Conn.Read(first)
-	_ = h.Conn.SetReadDeadline(time.Time{})
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return false, nil
-	}
-	h.first = first[:n]
-	return n > 0, err
 }
 
 // secure makes the handshake.
