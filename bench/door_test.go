@@ -3,6 +3,7 @@ package bench_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"io"
@@ -40,6 +41,7 @@ var (
 	doorServe  = flag.String("door.serve", "", "for a process that -door starts: the directory to serve from, or hog")
 	doorPoll   = flag.Duration("door.poll", 0, "for a process that -door starts: how long it polls")
 	doorStock  = flag.Bool("door.stock", false, "for a process that -door starts: TCP clients come to the server's own listener")
+	doorTLS    = flag.Bool("door.tls", false, "for a process that -door starts: its clients come over TLS")
 )
 
 const (
@@ -59,8 +61,9 @@ type way struct {
 
 // served is how the other process serves.
 type served struct {
-	poll  time.Duration
-	stock bool
+	poll   time.Duration
+	stock  bool
+	secure bool
 }
 
 var ways = []way{
@@ -73,6 +76,11 @@ var ways = []way{
 	{name: "door, TCP, the door polls", served: served{poll: poll.Bound}, connect: natsTo(dialTCP)},
 	{name: "door, TCP, both poll", served: served{poll: poll.Bound}, bound: poll.Bound, connect: natsTo(dialTCP)},
 	{name: "door, Unix, both poll", served: served{poll: poll.Bound}, bound: poll.Bound, connect: natsTo(dialUnix)},
+	{name: "NATS server's listener, TLS", served: served{stock: true, secure: true}, connect: natsAt("tls")},
+	{name: "door, TLS", served: served{secure: true}, connect: natsAt("tls")},
+	{name: "door, TLS, both poll", served: served{secure: true, poll: poll.Bound}, bound: poll.Bound, connect: natsAt("tls")},
+	{name: "door, WebSocket", connect: natsAt("ws")},
+	{name: "door, WebSocket, both poll", served: served{poll: poll.Bound}, bound: poll.Bound, connect: natsAt("ws")},
 }
 
 // TestDoor shows what a request from another process costs, by each way.
@@ -166,27 +174,45 @@ func dialUnix(s *serving) (net.Conn, error) {
 // natsTo has all callers share one connection.
 func natsTo(dial func(*serving) (net.Conn, error)) func(*testing.T, way, *serving, int) (func(context.Context, int) error, func()) {
 	return func(t *testing.T, w way, s *serving, _ int) (func(context.Context, int) error, func()) {
-		c := leanConn(t, func() (net.Conn, error) {
+		return shared(leanConn(t, lean.Options{Dial: func(context.Context) (net.Conn, error) {
 			conn, err := dial(s)
 			if err != nil {
 				return nil, err
 			}
 			return poll.Wrap(conn, w.bound), nil
-		})
-		payload := make([]byte, requestSize)
-		return func(ctx context.Context, _ int) error {
-			m, err := c.Request(ctx, echoSubject, nil, payload)
-			if err == nil && len(m.Data) != replySize {
-				err = fmt.Errorf("a reply of %d bytes", len(m.Data))
-			}
-			return err
-		}, c.Close
+		}}))
 	}
 }
 
-func leanConn(t *testing.T, dial func() (net.Conn, error)) *lean.Conn {
+// natsAt has all callers share one connection to a URL of the scheme.
+func natsAt(scheme string) func(*testing.T, way, *serving, int) (func(context.Context, int) error, func()) {
+	return func(t *testing.T, w way, s *serving, _ int) (func(context.Context, int) error, func()) {
+		o := lean.Options{Servers: scheme + "://" + s.nats, Wrap: func(c net.Conn) net.Conn { return poll.Wrap(c, w.bound) }}
+		if scheme == "ws" {
+			o.Servers = scheme + "://" + s.ws
+		}
+		if w.served.secure {
+			o.TLS = s.trust(t)
+		}
+		return shared(leanConn(t, o))
+	}
+}
+
+func shared(c *lean.Conn) (call func(context.Context, int) error, stop func()) {
+	payload := make([]byte, requestSize)
+	return func(ctx context.Context, _ int) error {
+		m, err := c.Request(ctx, echoSubject, nil, payload)
+		if err == nil && len(m.Data) != replySize {
+			err = fmt.Errorf("a reply of %d bytes", len(m.Data))
+		}
+		return err
+	}, c.Close
+}
+
+func leanConn(t *testing.T, o lean.Options) *lean.Conn {
 	t.Helper()
-	c, err := lean.Dial(t.Context(), lean.Options{Inbox: "_INBOX", Log: zerolog.Nop(), Dial: func(context.Context) (net.Conn, error) { return dial() }})
+	o.Inbox, o.Log = "_INBOX", zerolog.Nop()
+	c, err := lean.Dial(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,21 +265,21 @@ func overGRPC(t *testing.T, _ way, s *serving, _ int) (func(context.Context, int
 
 // serving is the other process, as its caller sees it.
 type serving struct {
-	cmd                         *exec.Cmd
-	dir                         string
-	nats, rawTCP, rawUnix, grpc string
+	cmd                             *exec.Cmd
+	dir                             string
+	nats, rawTCP, rawUnix, grpc, ws string
 }
 
 func startServing(t *testing.T, how served) *serving {
 	t.Helper()
 	dir := t.TempDir()
-	cmd, out := startDoor(t, "-door.serve="+dir, "-door.poll="+how.poll.String(), "-door.stock="+strconv.FormatBool(how.stock))
+	cmd, out := startDoor(t, "-door.serve="+dir, "-door.poll="+how.poll.String(), "-door.stock="+strconv.FormatBool(how.stock), "-door.tls="+strconv.FormatBool(how.secure))
 	line, err := bufio.NewReader(out).ReadString('\n')
 	f := strings.Fields(line)
-	if err != nil || len(f) != 5 {
+	if err != nil || len(f) != 6 {
 		t.Fatalf("the serving process says %q, %v", line, err)
 	}
-	return &serving{cmd: cmd, dir: dir, nats: f[1], rawTCP: f[2], rawUnix: f[3], grpc: f[4]}
+	return &serving{cmd: cmd, dir: dir, nats: f[1], rawTCP: f[2], rawUnix: f[3], grpc: f[4], ws: f[5]}
 }
 
 // startDoor starts this program again, until the test ends.
@@ -325,7 +351,7 @@ func TestDoorServe(t *testing.T) {
 		status.SetServingStatus(healthName, grpc_health_v1.HealthCheckResponse_SERVING)
 		grpc_health_v1.RegisterHealthServer(server, status)
 		go func() { _ = server.Serve(rpc) }()
-		fmt.Println("serving", n.Addr(), tcp.Addr(), unix.Addr(), rpc.Addr())
+		fmt.Println("serving", n.Addr(), tcp.Addr(), unix.Addr(), rpc.Addr(), n.WSAddr())
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	os.Exit(0) // no report of a test
@@ -338,9 +364,13 @@ func serveNATS(t *testing.T) *embedded.NATS {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var certificate *tls.Config
+	if *doorTLS {
+		certificate = newCertificate(t, filepath.Join(*doorServe, certificateFile))
+	}
 	n, err := embedded.StartNATS(t.Context(), embedded.NATSConfig{
 		Site: subjects.DefaultSite, DataDir: filepath.Join(*doorServe, "nats"), Addr: "127.0.0.1:0", Secrets: secrets, Log: zerolog.Nop(),
-		Socket: filepath.Join(*doorServe, "nats.sock"), Poll: *doorPoll, StockTCP: *doorStock,
+		Socket: filepath.Join(*doorServe, "nats.sock"), Poll: *doorPoll, StockTCP: *doorStock, WSAddr: "127.0.0.1:0", TLS: certificate,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"waybill/internal/lean"
 )
 
 // TestDoorFlood shows what connections that say nothing do to those who work: with the server's own listener, and with the door.
@@ -21,17 +23,22 @@ func TestDoorFlood(t *testing.T) {
 		t.Skip("skipped: it takes minutes; run it with -door, as make bench-door does")
 	}
 	t.Log("| silent connections, arrivals/s | | p99 before | while they come | then | new clients: refused, slowest | services: refused, slowest |")
-	for _, count := range []int{1000, 3000, 5000} {
-		for _, stock := range []bool{true, false} {
-			floodDoor(t, stock, count)
+	for _, count := range []int{1000, 3000, 5000, 9000} {
+		for _, secure := range []bool{false, true} {
+			for _, stock := range []bool{true, false} {
+				floodDoor(t, served{stock: stock, secure: secure}, count)
+			}
 		}
 	}
 }
 
-func floodDoor(t *testing.T, stock bool, count int) {
-	s := startServing(t, served{stock: stock})
-	dial := func() (net.Conn, error) { return dialTCP(s) }
-	c, service := leanConn(t, dial), leanConn(t, dial)
+func floodDoor(t *testing.T, how served, count int) {
+	s := startServing(t, how)
+	o, what := lean.Options{Servers: "nats://" + s.nats}, ""
+	if how.secure {
+		o.TLS, what = s.trust(t), ", TLS"
+	}
+	c, service := leanConn(t, o), leanConn(t, o)
 	defer c.Close()
 	defer service.Close()
 	payload := make([]byte, requestSize)
@@ -85,7 +92,7 @@ func floodDoor(t *testing.T, stock bool, count int) {
 		})
 	}
 	client := try(ctx, &running, func() error {
-		nc, err := nats.Connect("nats://"+s.nats, nats.Timeout(5*time.Second), nats.NoReconnect())
+		nc, err := nats.Connect(o.Servers, nats.Timeout(5*time.Second), nats.NoReconnect(), func(n *nats.Options) error { n.TLSConfig = o.TLS; return nil })
 		if err == nil {
 			_, err = nc.Request(echoSubject, payload, 5*time.Second)
 			nc.Close()
@@ -104,9 +111,10 @@ func floodDoor(t *testing.T, stock bool, count int) {
 	rate := float64(arrivals.Load()) / time.Since(began).Seconds()
 	cancel()
 	running.Wait()
-	what := "door"
-	if stock {
-		what = "server's listener"
+	if how.stock {
+		what = "server's listener" + what
+	} else {
+		what = "door" + what
 	}
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
 	t.Logf("| %d, %.0f | %s | %.1f ms | %.1f ms | %.1f ms (× %.1f) | %d of %d, %.0f ms | %d of %d, %.0f ms |", count, rate, what, ms(before), ms(first), ms(then),

@@ -8,12 +8,10 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
-
-	"waybill/internal/poll"
 )
 
 // Connections that each door lets in, fewer than that where the system gives the process few files. Together they stay below
-// maxConnections, so that the services, which come within the process, always find a place. Behind TLS the server listens itself, and shares that limit with them.
+// maxConnections, so that the services, which come within the process, always find a place.
 const (
 	maxTCP       = 4096
 	maxSocket    = 2048
@@ -32,13 +30,16 @@ const (
 // it has anywhere: who it is, the server finds out. Its methods are safe for concurrent use.
 type door struct {
 	listener net.Listener
-	greet    func(net.Conn) (net.Conn, error) // makes of a connection one that speaks NATS; nil where it does already
-	inside   func() (net.Conn, error)         // to the server
-	poll     time.Duration
-	most     int            // connections
-	log      zerolog.Logger // sampled, as clients can make it write
-	quit     chan struct{}
-	running  sync.WaitGroup
+	// greet makes of a connection one that speaks NATS, and enters the server; nil where clients speak it from the first byte.
+	greet   func(conn net.Conn, enter func() (net.Conn, error)) (outside, inside net.Conn, err error)
+	secure  bool                     // clients come over TLS
+	full    string                   // said to who is turned away
+	inside  func() (net.Conn, error) // to the server
+	poll    time.Duration
+	most    int            // connections
+	log     zerolog.Logger // sampled, as clients can make it write
+	quit    chan struct{}
+	running sync.WaitGroup
 
 	mu        sync.Mutex
 	closed    bool
@@ -49,7 +50,7 @@ type door struct {
 
 func newDoor(l net.Listener, most int, inside func() (net.Conn, error), log zerolog.Logger) *door {
 	return &door{
-		listener: l, inside: inside, most: max(min(most, openFiles()/4), 16), quit: make(chan struct{}),
+		listener: l, inside: inside, full: "-ERR 'maximum connections exceeded'\r\n", most: max(min(most, openFiles()/4), 16), quit: make(chan struct{}),
 		log:    log.Sample(&zerolog.BurstSampler{Burst: 20, Period: time.Minute}),
 		relays: make(map[*relay]struct{}), from: make(map[string]int), newcomers: list.New(),
 	}
@@ -109,10 +110,8 @@ func (d *door) take(conn net.Conn) {
 	r := &relay{door: d, outside: conn, from: address(conn), began: time.Now()}
 	if !d.admit(r) {
 		d.log.Warn().Str("from", r.from).Msg("a NATS client was turned away: there are too many connections")
-		if d.greet == nil {
-			_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond)) // a fresh socket takes the line at once
-			_, _ = conn.Write([]byte("-ERR 'maximum connections exceeded'\r\n"))
-		}
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond)) // a fresh socket takes the line at once
+		_, _ = conn.Write([]byte(d.full))
 		conn.Close()
 		return
 	}
@@ -224,9 +223,6 @@ func (d *door) endSlow(now time.Time) {
 		}
 	}
 }
-
-// wrap makes a client's connection one that polls, where the door does.
-func (d *door) wrap(conn net.Conn) net.Conn { return poll.Wrap(conn, d.poll) }
 
 // address is what connections are counted by: the user at the other end of a Unix socket, or the address of a machine.
 func address(conn net.Conn) string {

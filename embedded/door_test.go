@@ -1,8 +1,8 @@
 package embedded
 
 import (
-	"bufio"
-	"context"
+	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -57,7 +57,7 @@ func echo(t testing.TB, n *NATS, subject string) {
 func gone(conn net.Conn, d time.Duration) bool {
 	_ = conn.SetReadDeadline(time.Now().Add(d))
 	_, err := io.Copy(io.Discard, conn)
-	return err == nil || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return err == nil || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 const echoSubject = "wb.local.rpc.order.echo"
@@ -194,31 +194,67 @@ func TestSocketStale(t *testing.T) {
 	c.Close()
 }
 
-// small is a door for TCP with few places, in front of a server.
-func small(t testing.TB, n *NATS, most int) *door {
+// way is how a client comes to a door for TCP.
+type way struct {
+	name           string
+	server, client *tls.Config // nil: in the clear
+}
+
+// eachWay runs a test at a server for each way.
+func eachWay(t *testing.T, test func(t *testing.T, n *NATS, w way)) {
+	server, client := certificate(t)
+	for _, w := range []way{{name: "TCP"}, {"TLS", server, client}} {
+		t.Run(w.name, func(t *testing.T) {
+			test(t, startNATS(t, t.TempDir(), func(c *NATSConfig) { c.TLS = w.server }), w)
+		})
+	}
+}
+
+// door is one with few places, in front of a server.
+func (w way) door(t testing.TB, n *NATS, most int) *door {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	d := newDoor(l, most, n.server.InProcessConn, testLog(t))
+	if w.server != nil {
+		d.secure, d.greet = true, newHandshakes(w.server).greet
+	}
 	d.open()
 	t.Cleanup(d.close)
 	return d
 }
 
-func knock(t testing.TB, d *door, says string) net.Conn {
+// knock comes to a door. Who says nothing comes as far as the greeting.
+func (w way) knock(t testing.TB, d *door, says string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", d.listener.Addr().String())
 	check(t, err)
 	t.Cleanup(func() { conn.Close() })
-	line, err := bufio.NewReaderSize(conn, 16).ReadSlice(' ')
-	if says != "" {
-		if string(line) != "INFO " || err != nil {
-			t.Fatalf("greeted with %q, %v", line, err)
-		}
-		_, err = conn.Write([]byte(says))
-		check(t, err)
+	line := readLine(t, conn)
+	if says == "" {
+		return conn
 	}
+	if !strings.HasPrefix(line, "INFO ") || strings.Contains(line, `"tls_required":true`) != (w.client != nil) {
+		t.Fatalf("greeted with %q", line)
+	}
+	if w.client != nil {
+		conn = tls.Client(conn, w.client)
+	}
+	_, err = conn.Write([]byte(says))
+	check(t, err)
 	return conn
+}
+
+// readLine reads a line, or as far as the connection brings it, and nothing behind it.
+func readLine(t testing.TB, conn net.Conn) string {
+	t.Helper()
+	var line []byte
+	for one := make([]byte, 1); !bytes.HasSuffix(line, []byte("\n")); line = append(line, one[0]) {
+		if _, err := conn.Read(one); err != nil {
+			break
+		}
+	}
+	return string(line)
 }
 
 func soon(t testing.TB, what string, ok func() bool) {
@@ -239,12 +275,13 @@ func (d *door) count() (all, newcomers int) {
 const hello = "CONNECT {\"verbose\":false}\r\nPING\r\n"
 
 // Who says nothing makes room for who comes; who has spoken does not, and who comes then is told.
-func TestDoorLimits(t *testing.T) {
-	n := startNATS(t, t.TempDir())
-	d := small(t, n, 16)
+func TestDoorLimits(t *testing.T) { eachWay(t, testDoorLimits) }
+
+func testDoorLimits(t *testing.T, n *NATS, w way) {
+	d := w.door(t, n, 16)
 	var silent []net.Conn
 	for range 9 {
-		silent = append(silent, knock(t, d, ""))
+		silent = append(silent, w.knock(t, d, ""))
 	}
 	if !gone(silent[0], 5*time.Second) {
 		t.Error("the ninth of those who say nothing did not end the first")
@@ -254,7 +291,7 @@ func TestDoorLimits(t *testing.T) {
 	}
 	var speak []net.Conn
 	for i := range 12 { // three quarters, of one address
-		speak = append(speak, knock(t, d, hello))
+		speak = append(speak, w.knock(t, d, hello))
 		soon(t, "heard", func() bool { all, newcomers := d.count(); return all-newcomers == i+1 })
 	}
 	for _, c := range silent[1:] {
@@ -276,15 +313,16 @@ func TestDoorLimits(t *testing.T) {
 	if took := time.Since(left); took > 2*time.Second { // by the server's pings it would end, too, some time
 		t.Errorf("who leaves keeps the place for %v", took)
 	}
-	knock(t, d, hello)
+	w.knock(t, d, hello)
 	soon(t, "in", func() bool { all, _ := d.count(); return all == 12 })
 }
 
 // Who says nothing, half a line, or what is no protocol has to go.
-func TestDoorSilence(t *testing.T) {
-	n := startNATS(t, t.TempDir())
-	d := small(t, n, 64)
-	kept, quiet, half := knock(t, d, hello), knock(t, d, ""), knock(t, d, "CONNECT {\"verb")
+func TestDoorSilence(t *testing.T) { eachWay(t, testDoorSilence) }
+
+func testDoorSilence(t *testing.T, n *NATS, w way) {
+	d := w.door(t, n, 64)
+	kept, quiet, half := w.knock(t, d, hello), w.knock(t, d, ""), w.knock(t, d, "CONNECT {\"verb")
 	soon(t, "three", func() bool { all, newcomers := d.count(); return all == 3 && newcomers == 2 })
 	d.endSilent(time.Now().Add(silence - time.Second))
 	if all, _ := d.count(); all != 3 {
@@ -295,9 +333,9 @@ func TestDoorSilence(t *testing.T) {
 		t.Error("who has not said a line is kept")
 	}
 	for _, garbage := range []string{"GET / HTTP/1.1\r\n\r\n", "\r\n\r\n", "PUB wb.local.rpc.order.get 2\r\n{}\r\n", "SUB > 1\r\n", strings.Repeat("x", 100_000) + "\n", "\x16\x03\x01\x00\x00\n"} {
-		c := knock(t, d, garbage)
+		c := w.knock(t, d, garbage)
 		d.endSilent(time.Now().Add(silence + time.Second)) // some of it is no whole line for the server
-		if !gone(c, 8*time.Second) {
+		if !gone(c, 4*time.Second) {                       // well before the server ends a client for its silence
 			t.Errorf("who says %.20q is kept", garbage)
 		}
 	}
@@ -307,10 +345,11 @@ func TestDoorSilence(t *testing.T) {
 }
 
 // A client that does not read what it asked for is ended, and holds up nobody.
-func TestDoorSlowReader(t *testing.T) {
-	n := startNATS(t, t.TempDir())
-	d := small(t, n, 64)
-	slow := knock(t, d, "CONNECT {\"verbose\":false}\r\nSUB _INBOX.slow 1\r\n")
+func TestDoorSlowReader(t *testing.T) { eachWay(t, testDoorSlowReader) }
+
+func testDoorSlowReader(t *testing.T, n *NATS, w way) {
+	d := w.door(t, n, 64)
+	slow := w.knock(t, d, "CONNECT {\"verbose\":false}\r\nSUB _INBOX.slow 1\r\n")
 	soon(t, "heard", func() bool { _, newcomers := d.count(); return newcomers == 0 })
 	var r *relay
 	d.mu.Lock()
@@ -369,11 +408,21 @@ func (l *failing) Close() error   { close(l.end); return nil }
 func (l *failing) Addr() net.Addr { return &net.TCPAddr{} }
 
 // A thousand connections that say nothing: those who are in work on, new clients and the services get in.
-func TestDoorFlood(t *testing.T) {
+func TestDoorFlood(t *testing.T) { testDoorFlood(t, []string{""}, nil, nil) }
+
+// So it is with TLS, where some of them stop in the middle of the handshake, and some after it.
+func TestDoorFloodTLS(t *testing.T) {
+	server, client := certificate(t)
+	parts := append(make([]string, 8), "\x16\x03\x01", string(clientHello(t, client)))
+	testDoorFlood(t, parts, server, client)
+}
+
+// testDoorFlood has the connections say one of the parts each, and no more.
+func testDoorFlood(t *testing.T, parts []string, server, client *tls.Config) {
 	dir := t.TempDir()
-	n := startNATS(t, dir, withSocket(dir))
+	n := startNATS(t, dir, withSocket(dir), func(c *NATSConfig) { c.TLS = server })
 	echo(t, n, echoSubject)
-	c, err := lean.Dial(ctxFor(t, 5*time.Second), lean.Options{Inbox: "_INBOX", Log: zerolog.Nop(), Dial: func(context.Context) (net.Conn, error) { return net.Dial("tcp", n.Addr()) }})
+	c, err := lean.Dial(ctxFor(t, 5*time.Second), lean.Options{Inbox: "_INBOX", Log: zerolog.Nop(), Servers: n.URL(), TLS: client})
 	check(t, err)
 	defer c.Close()
 	calls := func() (p99 time.Duration) {
@@ -395,13 +444,17 @@ func TestDoorFlood(t *testing.T) {
 		for part := range 10 {
 			all.Go(func() {
 				for i := part; i < len(conns); i += 10 {
-					conns[i], _ = net.Dial("tcp", n.Addr())
+					if conns[i], _ = net.Dial("tcp", n.Addr()); conns[i] != nil {
+						_, _ = conns[i].Write([]byte(parts[i%len(parts)]))
+					}
 				}
 			})
 		}
 		all.Wait()
 		for name, connect := range map[string]func() (*nats.Conn, error){
-			"TCP": func() (*nats.Conn, error) { return nats.Connect(n.URL()) }, "socket": func() (*nats.Conn, error) { return overSocket(t, n) },
+			"TCP": func() (*nats.Conn, error) {
+				return nats.Connect(n.URL(), func(o *nats.Options) error { o.TLSConfig = client; return nil })
+			}, "socket": func() (*nats.Conn, error) { return overSocket(t, n) },
 			"in process": func() (*nats.Conn, error) { return n.Connect(Front(subjects.Payment)) },
 		} {
 			began := time.Now()

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"waybill/internal/poll"
 )
 
 // The buffer of each direction of a relay, which grows with what comes.
@@ -38,27 +40,39 @@ func (r *relay) run() {
 	defer d.running.Done()
 	defer d.forget(r)
 	defer r.end()
-	outside := r.outside
-	if d.greet != nil {
-		conn, err := d.greet(outside)
-		if err != nil {
-			d.log.Warn().Err(err).Str("from", r.from).Msg("a NATS client was turned away")
-			return
-		}
-		outside = conn
+	in, out := poll.Wrap(r.outside, d.poll), r.outside
+	var inside net.Conn
+	var err error
+	if d.greet == nil {
+		inside, err = r.enter()
+	} else {
+		in, inside, err = d.greet(in, r.enter)
+		out = in
 	}
-	inside, err := d.inside()
 	if err != nil {
-		return // the server stops
+		d.log.Warn().Err(err).Str("from", r.from).Msg("a NATS client was turned away")
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { r.out(out, inside) })
+	r.in(in, inside)
+	both.Wait()
+}
+
+// enter connects to the server.
+func (r *relay) enter() (net.Conn, error) {
+	inside, err := r.door.inside()
+	if err != nil {
+		return nil, err // the server stops
 	}
 	if !r.join(inside) {
 		inside.Close()
-		return
+		return nil, net.ErrClosed
 	}
-	var out sync.WaitGroup
-	out.Go(func() { r.out(outside, inside) })
-	r.in(d.wrap(outside), inside)
-	out.Wait()
+	if r.door.secure {
+		return newSecured(inside, r.from, r.door.log), nil
+	}
+	return inside, nil
 }
 
 // join makes inside a part of what end closes; not after end.

@@ -6,9 +6,9 @@ import (
 )
 
 // listenTCP takes the address of the door for TCP, which opens in listen: until then who connects there waits. It returns nil where
-// the server's own listener takes the clients: with TLS, which is done between them and the server.
+// the server's own listener takes the clients.
 func (c NATSConfig) listenTCP(ctx context.Context) (net.Listener, error) {
-	if c.TLS != nil || c.StockTCP {
+	if c.StockTCP {
 		return nil, nil
 	}
 	var lc net.ListenConfig
@@ -21,9 +21,15 @@ func (c NATSConfig) listenTCP(ctx context.Context) (net.Listener, error) {
 
 // listen opens the ways in, when all that is behind them stands.
 func (n *NATS) listen(ctx context.Context, c NATSConfig, tcp net.Listener) error {
+	var secure *handshakes
+	if c.TLS != nil {
+		secure = newHandshakes(c.TLS)
+	}
 	if tcp != nil {
 		n.tcp = n.add(tcp, maxTCP, c)
-		n.tcp.poll = c.Poll
+		if secure != nil {
+			n.tcp.secure, n.tcp.greet = true, secure.greet
+		}
 	} else {
 		n.server.AcceptLoop(make(chan struct{}))
 		if n.server.Addr() == nil {
@@ -35,7 +41,7 @@ func (n *NATS) listen(ctx context.Context, c NATSConfig, tcp net.Listener) error
 		switch {
 		case err == nil:
 			n.socket = c.Socket
-			n.add(l, maxSocket, c).poll = c.Poll
+			n.add(l, maxSocket, c)
 		case c.SocketOptional:
 			c.Log.Warn().Err(err).Msg("there is no Unix socket for NATS")
 		default:
@@ -49,7 +55,7 @@ func (n *NATS) listen(ctx context.Context, c NATSConfig, tcp net.Listener) error
 			return portError(err, "NATS over WebSocket", c.WSAddr, "--nats-ws-addr")
 		}
 		n.ws = n.add(l, maxWebSocket, c)
-		n.ws.greet = (&webSocket{tls: c.TLS, origins: c.WSOrigins}).greet
+		n.ws.secure, n.ws.greet, n.ws.full = secure != nil, (&webSocket{tls: secure, origins: c.WSOrigins}).greet, ""
 	}
 	for _, d := range n.doors {
 		d.open()
@@ -59,6 +65,7 @@ func (n *NATS) listen(ctx context.Context, c NATSConfig, tcp net.Listener) error
 
 func (n *NATS) add(l net.Listener, most int, c NATSConfig) *door {
 	d := newDoor(l, most, n.server.InProcessConn, c.Log)
+	d.poll = c.Poll
 	n.doors = append(n.doors, d)
 	return d
 }

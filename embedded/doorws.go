@@ -14,21 +14,31 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"waybill/internal/lean"
 )
 
 const maxRequestHead = 16 << 10 // bytes of the HTTP request that asks for a WebSocket
 
 // webSocket makes of a client's connection one that speaks NATS over WebSocket.
 type webSocket struct {
-	tls     *tls.Config // nil: none
+	tls     *handshakes // nil: none
 	origins []string    // of web pages that may connect, beside those of this listener's own address
 }
 
 // greet answers the request that the client begins with. It lasts until the client has asked, or its connection is closed.
-func (w *webSocket) greet(conn net.Conn) (net.Conn, error) {
+func (w *webSocket) greet(conn net.Conn, enter func() (net.Conn, error)) (outside, inside net.Conn, err error) {
+	if outside, err = w.open(conn); err != nil {
+		return nil, nil, err
+	}
+	inside, err = enter()
+	return outside, inside, err
+}
+
+func (w *webSocket) open(conn net.Conn) (net.Conn, error) {
 	if w.tls != nil {
-		secure := tls.Server(conn, w.tls)
-		if err := secure.Handshake(); err != nil { // lasts until the door's sweep closes the connection
+		secure, err := w.tls.begin(conn).secure()
+		if err != nil {
 			return nil, err
 		}
 		conn = secure
@@ -46,7 +56,7 @@ func (w *webSocket) greet(conn net.Conn) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wsConn{Conn: conn, ws: ws}, nil
+	return lean.OverWebSocket(ws), nil
 }
 
 // allowed reports whether the page that the request comes from may connect. Browsers let any page open a WebSocket to any address,
@@ -108,37 +118,4 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, errors.New("the client did not wait for the answer")
 	}
 	return r.conn, bufio.NewReadWriter(bufio.NewReader(r.conn), bufio.NewWriter(r.conn)), nil
-}
-
-// wsConn is a WebSocket as a stream of bytes.
-type wsConn struct {
-	net.Conn
-	ws  *websocket.Conn
-	now io.Reader // the message that is being read
-}
-
-func (c *wsConn) Read(b []byte) (int, error) {
-	for {
-		if c.now == nil {
-			_, r, err := c.ws.NextReader()
-			if err != nil {
-				return 0, err
-			}
-			c.now = r
-		}
-		n, err := c.now.Read(b)
-		if err == io.EOF {
-			c.now, err = nil, nil
-		}
-		if n > 0 || err != nil {
-			return n, err
-		}
-	}
-}
-
-func (c *wsConn) Write(b []byte) (int, error) {
-	if err := c.ws.WriteMessage(websocket.BinaryMessage, b); err != nil {
-		return 0, err
-	}
-	return len(b), nil
 }

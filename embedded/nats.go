@@ -45,7 +45,7 @@ type NATSConfig struct {
 	WSAddr         string        // host:port to listen on for WebSockets, too; port 0 is any free one; empty: none
 	WSOrigins      []string      // of the web pages that may connect there, beside those of that address itself
 	Poll           time.Duration // for which reads of clients on this machine look for data before they wait; 0: not at all
-	// StockTCP leaves the TCP clients to the server's own listener also where they come without TLS. For measurements.
+	// StockTCP leaves the TCP clients to the server's own listener. For measurements.
 	StockTCP bool
 }
 
@@ -62,7 +62,7 @@ type NATS struct {
 	log     *natsLog
 	gate    *gate
 	doors   []*door // opened last, closed first
-	tcp     *door   // of the doors; nil where the server itself listens
+	tcp     *door   // of the doors; nil where the server itself listens, for measurements
 	socket  string
 	ws      *door // of the doors; nil without WebSocket
 	scheme  string
@@ -251,7 +251,7 @@ func (c NATSConfig) options(host string, port int) (*options, error) {
 		JetStreamMaxStore:      1 << 50, // the streams and the mark for free space bound it, not a guess at the start
 		DisableJetStreamBanner: true,
 	}}
-	if c.TLS != nil {
+	if c.TLS != nil && c.StockTCP { // otherwise TLS is the doors'
 		o.TLSConfig = c.TLS
 		o.TLS = true
 		o.TLSTimeout = 5

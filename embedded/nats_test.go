@@ -201,7 +201,14 @@ func TestNATSTLS(t *testing.T) {
 	check(t, as(t, n, "order").Flush()) // within the process there is nothing to encrypt
 }
 
-func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
+// certificate is what both ends of TLS need.
+func certificate(t testing.TB) (server, client *tls.Config) {
+	t.Helper()
+	cert, pool := selfSigned(t)
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12}
+}
+
+func selfSigned(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(t, err)

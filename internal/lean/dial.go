@@ -6,9 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/http"
-
-	"github.com/coder/websocket"
 )
 
 // reach opens a connection to a server, as far as its greeting.
@@ -76,28 +73,3 @@ func (c *Conn) secure(ctx context.Context, s *session, i *info) error {
 	s.conn, s.in, s.secured = conn, bufio.NewReaderSize(conn, readBuffer), true
 	return nil
 }
-
-// webSocket opens a WebSocket, whose binary messages are the bytes of the protocol.
-func (c *Conn) webSocket(ctx context.Context, a address) (net.Conn, error) {
-	transport := &http.Transport{
-		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return c.socket(ctx, a) },
-		TLSClientConfig: c.tlsFor(a),
-	}
-	defer transport.CloseIdleConnections()
-	// The client follows no redirect: where a server sends to is nothing that its user named.
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	ws, _, err := websocket.Dial(ctx, a.String(), &websocket.DialOptions{HTTPClient: client})
-	if err != nil {
-		return nil, err
-	}
-	// The net.Conn ends with Close and not with the dial's ctx.
-	return &webSocket{websocket.NetConn(context.WithoutCancel(ctx), ws, websocket.MessageBinary), ws}, nil
-}
-
-// webSocket closes at once: a farewell would wait for a server that may not answer.
-type webSocket struct {
-	net.Conn
-	ws *websocket.Conn
-}
-
-func (w *webSocket) Close() error { return w.ws.CloseNow() }
