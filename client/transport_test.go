@@ -46,9 +46,16 @@ func (s *testSite) relay() string {
 				in.Close()
 				continue
 			}
-			copied := func(to, from net.Conn) { _, _ = io.Copy(to, from); to.Close(); from.Close() }
-			all.Go(func() { copied(in, out) })
-			all.Go(func() { copied(out, in) })
+			// Who has something to say at the end is heard, whatever the other one writes meanwhile.
+			copied := func(to, from net.Conn) { _, _ = io.Copy(to, from); _ = to.(interface{ CloseWrite() error }).CloseWrite() }
+			all.Go(func() {
+				var there sync.WaitGroup
+				there.Go(func() { copied(out, in) })
+				copied(in, out)
+				there.Wait()
+				in.Close()
+				out.Close()
+			})
 		}
 	})
 	return path

@@ -105,6 +105,7 @@ func TestServerRestarts(t *testing.T) {
 		p := newPlace(t, isSecure(transport))
 		for client, b := range p.buses(t, transport, Login{}, "") {
 			t.Run(transport+"/"+client, func(t *testing.T) {
+				eventually(t, "it is not back from the other client's test", b.Flush)
 				subject := client + ".echo"
 				echo(t, b, subject)
 				if _, err := b.Subscribe(client+".silent", "", func(Msg) {}); err != nil {
