@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"waybill/internal/fault"
@@ -23,8 +24,14 @@ func deadline(next invoke) invoke {
 		if err != nil {
 			return err
 		}
-		bounded := &boundedContext{Context: ctx, until: x.arrived.Add(d)}
-		defer bounded.end()
+		bounded := &boundedContext{
+			Context: ctx, until: x.arrived.Add(d), arrived: x.arrived, reply: x.incoming.Reply, abandon: x.worker.cancel, gone: &x.endpoint.stats.gone,
+		}
+		x.worker.at.Store(bounded)
+		defer func() {
+			bounded.end()
+			x.worker.at.Store(nil)
+		}()
 		ctx = bounded
 		err = next(ctx, x)
 		if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -36,8 +43,13 @@ func deadline(next invoke) invoke {
 
 // boundedContext is context.WithDeadline for those who may never look: its timer runs once somebody waits for the end.
 type boundedContext struct {
-	context.Context // the parent
+	context.Context // the parent, which is the worker's
 	until           time.Time
+	arrived         time.Time
+	reply           string                  // where the answer is to go
+	abandon         context.CancelCauseFunc // ends the parent
+	gone            *atomic.Uint64          // counts those that are given up
+	unheard         bool                    // nobody listened there at the last look; of who looks alone
 
 	mu     sync.Mutex
 	inner  context.Context // nil until somebody waits

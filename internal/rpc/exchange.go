@@ -15,7 +15,8 @@ type exchange struct {
 	endpoint *endpoint
 	arrived  time.Time
 	incoming lean.Msg
-	refusal  error // why the request was turned away before any work
+	worker   *worker // that it is with; nil where it is turned away
+	refusal  error   // why the request was turned away before any work
 
 	cause string // the request's id, once it has a scope
 
