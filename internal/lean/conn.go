@@ -192,13 +192,13 @@ func (c *Conn) turn() []address {
 func (c *Conn) try(ctx context.Context, a address, most time.Duration) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	conn, err := c.reach(ctx, a)
+	conn, under, err := c.reach(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	s := &session{
-		c: c, at: a, conn: conn, in: bufio.NewReaderSize(conn, readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
+		c: c, at: a, conn: conn, under: under, in: bufio.NewReaderSize(conn, readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
 		seed: maphash.MakeSeed(), mux: newMux(c.o.Inbox + "." + crand.Text() + "."),
 	}
 	if err = c.greet(ctx, s); err == nil {
@@ -237,6 +237,7 @@ func (c *Conn) join(s *session, stay func() error) error {
 		c.servers = slices.Concat(c.servers[i+1:], c.servers[:i+1])
 	}
 	c.sessions.Add(1)
+	s.under.bound() // from now on there is a flusher
 	c.current.Store(s)
 	return nil
 }

@@ -11,19 +11,32 @@ import (
 	"github.com/coder/websocket"
 )
 
-// reach opens a connection to a server, as far as its greeting.
-func (c *Conn) reach(ctx context.Context, a address) (net.Conn, error) {
-	if c.o.Dial != nil {
-		return c.o.Dial(ctx)
+// reach opens a connection to a server, as far as its greeting, and tells of the socket that it lies on.
+func (c *Conn) reach(ctx context.Context, a address) (net.Conn, *socket, error) {
+	under, err := c.socket(ctx, a)
+	if err != nil {
+		return nil, nil, err
 	}
-	if a.webSocket() {
-		return c.webSocket(ctx, a)
+	if c.o.Dial != nil || !a.webSocket() {
+		return under, under, nil
 	}
-	return c.socket(ctx, a)
+	conn, err := c.webSocket(ctx, a, under)
+	if err != nil {
+		under.Close()
+		return nil, nil, err
+	}
+	return conn, under, nil
 }
 
 // socket opens the socket that everything else lies on.
-func (c *Conn) socket(ctx context.Context, a address) (net.Conn, error) {
+func (c *Conn) socket(ctx context.Context, a address) (*socket, error) {
+	if c.o.Dial != nil {
+		conn, err := c.o.Dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return newSocket(conn), nil
+	}
 	network := "tcp"
 	if a.scheme == "unix" {
 		network = "unix"
@@ -36,7 +49,7 @@ func (c *Conn) socket(ctx context.Context, a address) (net.Conn, error) {
 	if c.o.Wrap != nil {
 		conn = c.o.Wrap(conn)
 	}
-	return conn, nil
+	return newSocket(conn), nil
 }
 
 // tlsFor is the configuration for a server: its name is the address's unless the user chose one.
@@ -78,9 +91,9 @@ func (c *Conn) secure(ctx context.Context, s *session, i *info) error {
 }
 
 // webSocket opens a WebSocket, whose binary messages are the bytes of the protocol.
-func (c *Conn) webSocket(ctx context.Context, a address) (net.Conn, error) {
+func (c *Conn) webSocket(ctx context.Context, a address, under net.Conn) (net.Conn, error) {
 	transport := &http.Transport{
-		DialContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return c.socket(ctx, a) },
+		DialContext:     func(context.Context, string, string) (net.Conn, error) { return under, nil },
 		TLSClientConfig: c.tlsFor(a),
 	}
 	defer transport.CloseIdleConnections()

@@ -168,4 +168,3 @@ func TestGivingUpReachesOneRequestOnly(t *testing.T) {
 		t.Errorf("%d were cancelled with none at work", n)
 	}
 }
-
