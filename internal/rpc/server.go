@@ -113,7 +113,7 @@ type endpoint struct {
 	doc      string
 	meta     func() (map[string]string, error)
 
-	newRequest func() any // a *Req
+	newRequest func() (*ownContext, any) // a *Req
 	handle     func(ctx context.Context, request any) (any, error)
 
 	serve    invoke // the whole onion
@@ -147,7 +147,7 @@ func Handle[Req, Res any](s *Server, e subjects.Endpoint[Req, Res], h func(ctx c
 		subject:    e.Subject(s.opts.Site),
 		doc:        e.Doc,
 		meta:       func() (map[string]string, error) { return metadata[Req, Res](e.Doc, e.Internal, e.Idempotent) },
-		newRequest: func() any { return new(Req) },
+		newRequest: newRequest[Req],
 		handle: func(ctx context.Context, request any) (any, error) {
 			res, err := h(ctx, request.(*Req))
 			if err != nil {
