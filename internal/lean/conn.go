@@ -57,7 +57,8 @@ const (
 // pauses: a new file of credentials, or a change at the server, may mend it.
 //
 // Nothing is kept for who reads too slowly: a request has one reply, with a place of its own, and a subscription's function holds
-// up the reading of the connection until it returns. What waits to be sent is bounded; Start and Publish fail beyond that.
+// up the reading of the connection until it returns. What waits to be sent is bounded; Start and Publish fail beyond that, and wait
+// for a socket that is full for 50 ms at most.
 type Conn struct {
 	o      Options
 	cancel context.CancelFunc // ends the dialling
