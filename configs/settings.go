@@ -136,7 +136,7 @@ func declare() []Setting {
 			Description: "the longest time that a reservation may be asked to hold",
 			Affects:     "reservations that are made or extended from now on"},
 		{Key: RPCMaxInFlight, Type: TypeInteger, Default: `1024`, Min: int64(1), Max: int64(65536), Unit: "requests",
-			Description: "how many requests each service works on at a time; what is over it gets resource_exhausted at once",
+			Description: "how many requests each service works on at a time; one method has three quarters of that at most; what is over it gets resource_exhausted at once",
 			Affects:     "the next request to each service that has no bound of its own"},
 		{Key: StorageLowSpace, Type: TypeInteger, Default: `64000000`, Min: int64(1_000_000), Max: int64(10 << 30), Unit: "bytes",
 			Description: "the free space on the store's file system below which new orders get resource_exhausted",

@@ -104,7 +104,8 @@ func (j *Journal) message(ctx context.Context, e Entry) (*outgoing, Record, erro
 		PreviousID: e.Previous.ID, PreviousHash: e.Previous.Hash, Version: Version,
 	}
 	if s := scope.From(ctx); s != nil {
-		r.Causation, r.Traceparent = s.Cause[:min(len(s.Cause), maxCausation)], s.Traceparent
+		r.Causation, r.Traceparent = s.Origin()
+		r.Causation = r.Causation[:min(len(r.Causation), maxCausation)]
 	}
 	ceTime, previous := e.Time.String(), e.Previous.previous()
 	r.Hash = Hash(r.ID, r.Type, ceTime, r.Subject, previous, payload)

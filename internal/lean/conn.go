@@ -59,7 +59,8 @@ const (
 // pauses: a new file of credentials, or a change at the server, may mend it.
 //
 // Nothing is kept for who reads too slowly: a request has one reply, with a place of its own, and a subscription's function holds
-// up the reading of the connection until it returns. What waits to be sent is bounded; Start and Publish fail beyond that.
+// up the reading of the connection until it returns. What waits to be sent is bounded; Start and Publish fail beyond that, and wait
+// for a socket that is full for 50 ms at most.
 type Conn struct {
 	o      Options
 	cancel context.CancelFunc // ends the dialling
@@ -192,13 +193,13 @@ func (c *Conn) turn() []address {
 func (c *Conn) try(ctx context.Context, a address, most time.Duration) (*session, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	conn, err := c.reach(ctx, a)
+	conn, under, err := c.reach(ctx, a)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	s := &session{
-		c: c, at: a, conn: conn, in: bufio.NewReaderSize(conn, readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
+		c: c, at: a, conn: conn, under: under, in: bufio.NewReaderSize(conn, readBuffer), kick: make(chan struct{}, 1), quit: make(chan struct{}),
 		seed: maphash.MakeSeed(), mux: newMux(c.o.Inbox + "." + crand.Text() + "."),
 	}
 	if err = c.greet(ctx, s); err == nil {
@@ -237,6 +238,7 @@ func (c *Conn) join(s *session, stay func() error) error {
 		c.servers = slices.Concat(c.servers[i+1:], c.servers[:i+1])
 	}
 	c.sessions.Add(1)
+	s.under.bound() // from now on there is a flusher
 	c.current.Store(s)
 	return nil
 }

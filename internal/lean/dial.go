@@ -8,19 +8,28 @@ import (
 	"net"
 )
 
-// reach opens a connection to a server, as far as its greeting.
-func (c *Conn) reach(ctx context.Context, a address) (net.Conn, error) {
-	if c.o.Dial != nil {
-		return c.o.Dial(ctx)
+// reach opens a connection to a server, as far as its greeting, and tells of the socket that it lies on.
+func (c *Conn) reach(ctx context.Context, a address) (net.Conn, *socket, error) {
+	under, err := c.socket(ctx, a)
+	if err != nil {
+		return nil, nil, err
 	}
-	if a.webSocket() {
-		return c.webSocket(ctx, a)
+	if c.o.Dial != nil || !a.webSocket() {
+		return under, under, nil
 	}
-	return c.socket(ctx, a)
+	conn, err := c.webSocket(ctx, a, under)
+	return conn, under, err
 }
 
 // socket opens the socket that everything else lies on.
-func (c *Conn) socket(ctx context.Context, a address) (net.Conn, error) {
+func (c *Conn) socket(ctx context.Context, a address) (*socket, error) {
+	if c.o.Dial != nil {
+		conn, err := c.o.Dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return newSocket(conn), nil
+	}
 	network := "tcp"
 	if a.scheme == "unix" {
 		network = "unix"
@@ -33,7 +42,7 @@ func (c *Conn) socket(ctx context.Context, a address) (net.Conn, error) {
 	if c.o.Wrap != nil {
 		conn = c.o.Wrap(conn)
 	}
-	return conn, nil
+	return newSocket(conn), nil
 }
 
 // tlsFor is the configuration for a server: its name is the address's unless the user chose one.

@@ -29,13 +29,18 @@ const CallHeader = "Waybill-Call"
 
 // Call is the message's CallHeader; -1 where there is none.
 func (m Msg) Call() int {
-	if m.parsed == nil {
-		return m.header.call()
-	}
-	if n, ok := number([]byte(m.parsed.Get(CallHeader))); ok {
+	if n, ok := m.Number(CallHeader); ok {
 		return n
 	}
 	return -1
+}
+
+// Number is a header that is a decimal number of at most nine digits; false where it is none. Other than Get it takes no memory.
+func (m Msg) Number(name string) (int, bool) {
+	if m.parsed != nil {
+		return number(m.parsed.Get(name))
+	}
+	return number(m.header.value(name))
 }
 
 // Received is a message of nats.go.

@@ -33,6 +33,7 @@ type session struct {
 	c       *Conn
 	at      address
 	conn    net.Conn
+	under   *socket // of conn
 	secured bool
 	in      *bufio.Reader
 	mux     *mux
@@ -46,6 +47,7 @@ type session struct {
 	out     []byte // waits to be written
 	spare   []byte
 	writing bool
+	behind  bool                  // writing, and left to the flusher
 	waiting int                   // messages in out
 	crowd   int                   // above 0 where others have lately had something to write at the same time
 	flushes uint                  // so far
@@ -149,8 +151,9 @@ func (s *session) flush() {
 	if cap(out) <= keptBuffer {
 		s.spare = out
 	}
-	s.writing = false
-	more := len(s.out) > 0
+	s.behind = err == nil && s.under.behind.Load()
+	s.writing = s.behind
+	more := len(s.out) > 0 || s.behind
 	s.mu.Unlock()
 	if err != nil {
 		s.conn.Close() // the reader tells of it
@@ -165,15 +168,33 @@ func (s *session) flusher() {
 		select {
 		case <-s.kick:
 			s.mu.Lock()
-			if s.writing {
+			switch {
+			case s.behind:
+				s.catchUp()
+			case s.writing:
 				s.mu.Unlock() // who writes wakes this again
-				continue
+			default:
+				s.flush()
 			}
-			s.flush()
 		case <-s.quit:
 			return
 		}
 	}
+}
+
+// catchUp writes what the socket has kept, and then what waits. It is called with mu held and behind true, and releases mu.
+func (s *session) catchUp() {
+	s.behind = false // and writing, until it is done
+	s.mu.Unlock()
+	err := s.under.finish()
+	s.mu.Lock()
+	s.writing = false
+	if err != nil {
+		s.mu.Unlock()
+		s.conn.Close() // the reader tells of it
+		return
+	}
+	s.flush()
 }
 
 // watch closes the connection when the server does not answer any more; that ends a write that hangs, too.

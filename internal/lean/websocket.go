@@ -14,12 +14,9 @@ const (
 	maxAnswer       = 64 << 10 // bytes with which a server may answer to the wish for a WebSocket, its certificates included
 )
 
-// webSocket opens a WebSocket. It follows no redirect, and asks no proxy: the server is the one that the user named.
-func (c *Conn) webSocket(ctx context.Context, a address) (net.Conn, error) {
-	conn, err := c.socket(ctx, a)
-	if err != nil {
-		return nil, err
-	}
+// webSocket opens a WebSocket over a connection, which it closes where it can't. It follows no redirect, and asks no proxy: the server is
+// the one that the user named.
+func (c *Conn) webSocket(ctx context.Context, a address, conn net.Conn) (net.Conn, error) {
 	answer := &answer{Conn: conn, left: maxAnswer}
 	d := websocket.Dialer{
 		NetDialContext:  func(context.Context, string, string) (net.Conn, error) { return answer, nil },

@@ -38,6 +38,7 @@ type childOrder struct {
 	Join     string             `json:"join,omitempty"`     // the directory of the site's first process
 	Services []subjects.Service `json:"services,omitempty"` // none: all
 	Etcd     string             `json:"etcd,omitempty"`     // it runs an etcd on this address, and no node
+	Waits    string             `json:"waits,omitempty"`    // it is a client of this address that waits for a setting to change
 }
 
 // beChild runs this process as a child, if it is one; TestMain asks first. The exit code is 0 after a clean stop.
@@ -61,6 +62,9 @@ func beChild() (isChild bool, code int) {
 func (o childOrder) run() error {
 	if o.Etcd != "" {
 		return o.runEtcd()
+	}
+	if o.Waits != "" {
+		return waitForChange(o.Waits)
 	}
 	hook, err := o.hook()
 	if err != nil {

@@ -102,6 +102,9 @@ func (n *life) serve(context.Context) error {
 			return err
 		}
 	}
+	if err := s.lookForGone(ctx); err != nil {
+		return err
+	}
 	s.doctor.begin() // last: it looks at those that run
 	for _, service := range n.opts.Config.Services {
 		n.registry.Report(service, func() registry.Health { return s.doctor.health(service) })

@@ -201,13 +201,29 @@ func (c *Caller) exchange(ctx context.Context, out *outgoing, until time.Time, s
 	case err != nil:
 		return nil, noAnswer(ctx, subject, err)
 	}
-	if n, _ := strconv.ParseUint(out.reply.Get(subjects.HeaderSequence), 10, 64); n > 0 {
+	if n := numberIn(&out.reply, subjects.HeaderSequence, 64); n > 0 {
 		scope.Note(ctx, n)
 	}
-	if ms, _ := strconv.ParseUint(out.reply.Get(subjects.HeaderOutside), 10, 31); ms > 0 {
+	if ms := numberIn(&out.reply, subjects.HeaderOutside, 31); ms > 0 {
 		scope.WaitedOutside(ctx, time.Duration(ms)*time.Millisecond)
 	}
 	return &out.reply, refusalOf(&out.reply)
+}
+
+// numberIn is a reply's header of so many bits; 0 where there is none or it is no number.
+func numberIn(m *lean.Msg, name string, bits int) uint64 {
+	if n, ok := m.Number(name); ok {
+		return uint64(n)
+	}
+	text := m.Get(name)
+	if text == "" {
+		return 0 // without strconv, which would make an error of it
+	}
+	n, err := strconv.ParseUint(text, 10, bits)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // requestHeaderRoom is what the connection's limit keeps for the headers that a call adds itself.
@@ -267,10 +283,11 @@ func (o *outgoing) complete(s *scope.Scope, left time.Duration) {
 	if s == nil {
 		return
 	}
-	if id.Valid(s.Cause, id.MaxDerived) {
-		o.add(subjects.HeaderRequestID, s.Cause)
+	cause, trace := s.Origin()
+	if id.Valid(cause, id.MaxDerived) {
+		o.add(subjects.HeaderRequestID, cause)
 	}
-	o.add(subjects.HeaderTraceparent, s.Traceparent)
+	o.add(subjects.HeaderTraceparent, trace)
 }
 
 func (o *outgoing) add(name, value string) {

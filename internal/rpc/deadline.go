@@ -3,12 +3,13 @@ package rpc
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"waybill/internal/fault"
 	"waybill/internal/lean"
+	"waybill/internal/scope"
 	"waybill/subjects"
 )
 
@@ -23,8 +24,15 @@ func deadline(next invoke) invoke {
 		if err != nil {
 			return err
 		}
-		bounded := &boundedContext{Context: ctx, until: x.arrived.Add(d)}
-		defer bounded.end()
+		x.own, x.request = x.endpoint.newRequest()
+		bounded := &x.own.bounded
+		bounded.Context, bounded.until, bounded.arrived = ctx, x.arrived.Add(d), x.arrived
+		bounded.reply, bounded.abandon, bounded.gone = x.incoming.Reply, x.worker.cancel, &x.endpoint.stats.gone
+		x.worker.at.Store(bounded)
+		defer func() {
+			bounded.end()
+			x.worker.at.Store(nil)
+		}()
 		ctx = bounded
 		err = next(ctx, x)
 		if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -34,10 +42,31 @@ func deadline(next invoke) invoke {
 	}
 }
 
+// ownContext is what makes a request's context its own. Unlike the exchange it is not used again: what a handler leaves running
+// may hold it.
+type ownContext struct {
+	bounded boundedContext
+	carrier scope.Carrier // of origin
+}
+
+// newRequest makes an empty *Req and its context, in one piece of memory: both last as long as the handler and what it leaves running.
+func newRequest[Req any]() (*ownContext, any) {
+	both := new(struct {
+		own     ownContext
+		request Req
+	})
+	return &both.own, &both.request
+}
+
 // boundedContext is context.WithDeadline for those who may never look: its timer runs once somebody waits for the end.
 type boundedContext struct {
-	context.Context // the parent
+	context.Context // the parent, which is the worker's
 	until           time.Time
+	arrived         time.Time
+	reply           string                  // where the answer is to go
+	abandon         context.CancelCauseFunc // ends the parent
+	gone            *atomic.Uint64          // counts those that are given up
+	unheard         bool                    // nobody listened there at the last look; of who looks alone
 
 	mu     sync.Mutex
 	inner  context.Context // nil until somebody waits
@@ -115,13 +144,12 @@ func ended(ctx context.Context, err error) error {
 
 // timeoutOf reads Waybill-Timeout: whole milliseconds, 1 to 3,600,000.
 func timeoutOf(m lean.Msg) (time.Duration, error) {
+	if ms, ok := m.Number(subjects.HeaderTimeout); ok && ms >= 1 && ms <= int(maxTimeout/time.Millisecond) {
+		return time.Duration(ms) * time.Millisecond, nil
+	}
 	text := m.Get(subjects.HeaderTimeout)
 	if text == "" {
 		return DefaultTimeout, nil
-	}
-	ms, err := strconv.ParseUint(text, 10, 32)
-	if d := time.Duration(ms) * time.Millisecond; err == nil && d >= time.Millisecond && d <= maxTimeout {
-		return d, nil
 	}
 	return 0, fault.New(fault.InvalidArgument, "the header %s must be a whole number of milliseconds from 1 to %d, not %.40q",
 		subjects.HeaderTimeout, maxTimeout/time.Millisecond, text)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"waybill/internal/lean"
+	"waybill/internal/scope"
 )
 
 // exchange is one request and its reply on their way through the onion. It belongs to one goroutine at a time and is used
@@ -15,11 +16,13 @@ type exchange struct {
 	endpoint *endpoint
 	arrived  time.Time
 	incoming lean.Msg
-	refusal  error // why the request was turned away before any work
+	worker   *worker // that it is with; nil where it is turned away
+	refusal  error   // why the request was turned away before any work
 
-	cause string // the request's id, once it has a scope
+	own   *ownContext  // once its time is known
+	scope *scope.Scope // once it has one
 
-	request  any // a *Req, once decoded
+	request  any // a *Req, empty until decoded
 	response any // a *Res, once handled
 
 	body       bytes.Buffer  // the encoded response

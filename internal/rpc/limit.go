@@ -24,6 +24,8 @@ func (s *Server) arrive(ctx context.Context, e *endpoint, m lean.Msg) {
 		return
 	case full:
 		x.refusal = fault.New(fault.ResourceExhausted, "the service %s is at its limit of requests in flight; ask again shortly", e.service)
+	case crowded:
+		x.refusal = fault.New(fault.ResourceExhausted, "%s.%s is at its limit of requests in flight; ask again shortly", e.service, e.method)
 	case closed:
 		x.refusal = fault.New(fault.Unavailable, "the service %s is stopping; ask again", e.service)
 	}
@@ -32,14 +34,41 @@ func (s *Server) arrive(ctx context.Context, e *endpoint, m lean.Msg) {
 	x.release()
 }
 
-// admit asks the service's limit, and then the method's brake.
+// admit asks the service's limit, then the endpoint's share of it, and then the method's brake. What entered leaves with leave.
 func (s *Server) admit(e *endpoint, now time.Time) admission {
-	a := s.limit.enter(s.maxInFlight())
-	if a == entered && e.brake != nil && !e.brake.enter(now) {
-		s.limit.leave()
-		return full
+	most := s.maxInFlight()
+	if a := s.limit.enter(most); a != entered {
+		return a
 	}
-	return a
+	if !e.enter(share(most)) {
+		s.limit.leave()
+		return crowded
+	}
+	if e.brake != nil && !e.brake.enter(now) {
+		leave(e, &s.limit)
+		return crowded
+	}
+	return entered
+}
+
+// share is how many of a service's places one endpoint may have: three quarters, so that no endpoint keeps the others from being
+// answered. Where there are fewer than four places, none is kept for others.
+func share(most int) int64 { return int64(most - most/4) }
+
+// enter takes one of the endpoint's places.
+func (e *endpoint) enter(most int64) bool {
+	if e.stats.inFlight.Add(1) <= most {
+		return true
+	}
+	e.stats.inFlight.Add(-1)
+	e.stats.crowded.Add(1)
+	return false
+}
+
+// leave gives an endpoint's place and the service's back.
+func leave(e *endpoint, l *limit) {
+	e.stats.inFlight.Add(-1)
+	l.leave()
 }
 
 func (s *Server) maxInFlight() int {
@@ -62,7 +91,8 @@ type admission uint8
 
 const (
 	entered admission = iota
-	full
+	full              // the service
+	crowded           // the endpoint
 	closed
 )
 

@@ -18,41 +18,43 @@ func TestAtTheLimitTheExcessIsRefusedAtOnce(t *testing.T) {
 	o := silent
 	o.MaxInFlight = func() int { return int(most.Load()) }
 	s := b.serve(o, func(s *Server) {
-		Handle(s, endpointNamed("get"), func(ctx context.Context, a *ask) (*answer, error) {
-			entered <- struct{}{}
-			<-open
-			return greet(ctx, a)
-		})
+		for _, method := range []string{"get", "more"} {
+			Handle(s, endpointNamed(method), func(ctx context.Context, a *ask) (*answer, error) {
+				entered <- struct{}{}
+				<-open
+				return greet(ctx, a)
+			})
+		}
 		Handle(s, endpointNamed("list"), greet)
 	})
 	c := NewCaller(b.link(), "local")
 	ctx := within(t)
 	var held sync.WaitGroup
-	hold := func() {
+	hold := func(method string) {
 		held.Go(func() {
-			if _, err := Call(ctx, c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
+			if _, err := Call(ctx, c, endpointNamed(method), &ask{Name: "x"}); err != nil {
 				t.Errorf("an admitted request: %v", err)
 			}
 		})
 		receive(t, entered, "the handler")
 	}
 	for range 3 {
-		hold()
+		hold("get")
 	}
 	for range 20 { // also on another endpoint: the limit is the service's
 		_, err := Call(ctx, c, endpointNamed("list"), &ask{Name: "x"})
 		refused(t, err, fault.ResourceExhausted, "")
 	}
 	most.Store(4) // the setting is live
-	hold()
+	hold("more")
 	close(open)
 	held.Wait()
 	stop(t, s)
 	stats := s.Stats()
-	if list := stats.Endpoints[1]; list.Count != 20 || list.Errors[fault.ResourceExhausted] != 20 {
+	if list := stats.Endpoints[2]; list.Count != 20 || list.Errors[fault.ResourceExhausted] != 20 {
 		t.Errorf("list counts %+v", list)
 	}
-	if get := stats.Endpoints[0]; get.Count != 4 || len(get.Errors) != 0 || get.InFlight != 0 || stats.InFlight != 0 {
+	if get := stats.Endpoints[0]; get.Count != 3 || len(get.Errors) != 0 || get.InFlight != 0 || stats.InFlight != 0 {
 		t.Errorf("get counts %+v of %+v", get, stats)
 	}
 }

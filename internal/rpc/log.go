@@ -27,7 +27,11 @@ func report(log zerolog.Logger) middleware {
 			if errors.As(err, &p) {
 				event = event.Bytes("stack", p.stack)
 			}
-			event.Str("service", string(x.endpoint.service)).Str("method", x.endpoint.method).Str("request", x.cause).
+			cause := ""
+			if x.scope != nil {
+				cause, _ = x.scope.Origin()
+			}
+			event.Str("service", string(x.endpoint.service)).Str("method", x.endpoint.method).Str("request", cause).
 				Str("code", string(f.Code)).AnErr("error", err).Msg("request failed")
 			return err
 		}

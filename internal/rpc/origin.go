@@ -5,24 +5,24 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
-	"waybill/internal/scope"
 	"waybill/subjects"
 )
 
 // origin gives the request its scope: who caused it, the trace that it belongs to, and what it will have touched. An id
-// that is no id and a traceparent that is none are not the caller's fault worth refusing: new ones take their place.
+// that is no id and a traceparent that is none are not the caller's fault worth refusing: new ones take their place, once somebody
+// asks for them.
 func origin(next invoke) invoke {
 	return func(ctx context.Context, x *exchange) error {
 		cause, trace := x.incoming.Get(subjects.HeaderRequestID), x.incoming.Get(subjects.HeaderTraceparent)
 		if !id.Valid(cause, id.MaxDerived) {
-			cause = id.New()
+			cause = ""
 		}
 		if !validTraceparent(trace) {
-			trace = scope.NewTraceparent()
+			trace = ""
 		}
-		x.cause = cause
-		ctx, own := scope.Begin(ctx, cause, trace)
-		defer func() { x.outside = own.Outside() }()
+		x.scope = x.own.carrier.Begin(ctx, cause, trace, id.New)
+		ctx = &x.own.carrier
+		defer func() { x.outside = x.scope.Outside() }()
 		if key := x.incoming.Get(subjects.HeaderIdempotencyKey); key != "" {
 			if !validKey(key) {
 				return fault.New(fault.InvalidArgument, "the header %s must be 1 to %d visible ASCII characters",

@@ -20,7 +20,8 @@ func TestHostileHeaders(t *testing.T) {
 	got := make(chan seen, 1)
 	b.serve(silent, func(s *Server) {
 		Handle(s, endpointNamed("get"), func(ctx context.Context, a *ask) (*answer, error) {
-			got <- seen{scope.From(ctx).Cause, scope.From(ctx).Traceparent, IdempotencyKey(ctx)}
+			cause, trace := scope.From(ctx).Origin()
+			got <- seen{cause, trace, IdempotencyKey(ctx)}
 			return greet(ctx, a)
 		})
 	})

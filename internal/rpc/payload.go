@@ -14,7 +14,6 @@ func decode(limit func() int) middleware {
 			if most := limit(); len(x.incoming.Data) > most {
 				return fault.New(fault.InvalidArgument, "the payload of %d bytes is over the limit of %d", len(x.incoming.Data), most)
 			}
-			x.request = x.endpoint.newRequest()
 			if err := Decode(x.incoming.Data, x.request); err != nil {
 				return err
 			}

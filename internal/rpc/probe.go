@@ -16,7 +16,7 @@ import (
 func (s *Server) answerProbes(ctx context.Context) error {
 	e := &endpoint{
 		service: s.service, method: "probe", internal: true, subject: subjects.Probe(s.opts.Site, s.service, s.opts.Instance),
-		newRequest: func() any { return new(subjects.Empty) },
+		newRequest: newRequest[subjects.Empty],
 		handle:     func(context.Context, any) (any, error) { return &subjects.Empty{}, nil },
 	}
 	outer := []middleware{respond(s.bus, s.replyLimit, s.opts.Log), measure(nil)}

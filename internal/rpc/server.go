@@ -1,16 +1,16 @@
 // Package rpc is typed request-reply over NATS micro services: Handle puts a function behind an endpoint, Call calls one.
 // A request that arrives is answered once, as long as the connection lives, or not run at all where it asked for no reply;
-// it is refused at once when the service is full; no handler's panic, payload or header can take the service down; and in
+// it is refused at once when the service or the endpoint is full; no handler's panic, payload or header can take the service down; and in
 // strict mode no reply leaves before all that it rests on is durable, unless its caller said that it waits itself.
 //
 // The way of a request, outside in; each layer is a middleware in a file of its own:
 //
-//	dispatch    on the subscription's goroutine: no reply subject, at the limit or the brake, stopping; else to a worker
+//	dispatch    on the subscription's goroutine: no reply subject, at the limit, the endpoint's share of it or the brake, stopping; else to a worker
 //	└ respond   writes the reply or the error
 //	 └ measure  counts, times, observes
 //	  └ report  logs what the caller must not see
 //	   └ recovered  a panic becomes internal
-//	    └ deadline  the context ends when the caller gives up
+//	    └ deadline  the context ends when the caller gives up, or has gone (CancelGone)
 //	     └ origin   scope: cause, trace, journal sequence
 //	      └ gate    the service may refuse, such as when space is low
 //	       └ barrier  waits until what the reply rests on is durable
@@ -113,7 +113,7 @@ type endpoint struct {
 	doc      string
 	meta     func() (map[string]string, error)
 
-	newRequest func() any // a *Req
+	newRequest func() (*ownContext, any) // a *Req
 	handle     func(ctx context.Context, request any) (any, error)
 
 	serve    invoke // the whole onion
@@ -147,7 +147,7 @@ func Handle[Req, Res any](s *Server, e subjects.Endpoint[Req, Res], h func(ctx c
 		subject:    e.Subject(s.opts.Site),
 		doc:        e.Doc,
 		meta:       func() (map[string]string, error) { return metadata[Req, Res](e.Doc, e.Internal, e.Idempotent) },
-		newRequest: func() any { return new(Req) },
+		newRequest: newRequest[Req],
 		handle: func(ctx context.Context, request any) (any, error) {
 			res, err := h(ctx, request.(*Req))
 			if err != nil {

@@ -34,6 +34,8 @@ type EndpointStats struct {
 	Count    uint64                `json:"count"`
 	Errors   map[fault.Code]uint64 `json:"errors,omitempty"`
 	InFlight int64                 `json:"in_flight"`
+	Crowded  uint64                `json:"crowded,omitzero"` // turned away at the endpoint's share of the service's limit
+	Gone     uint64                `json:"gone,omitzero"`    // cancelled because nobody could hear the reply any more
 	P50      uint64                `json:"p50_us"`
 	P90      uint64                `json:"p90_us"`
 	P99      uint64                `json:"p99_us"`
@@ -41,8 +43,10 @@ type EndpointStats struct {
 
 // endpointStats are the live counters, of which each is written atomically: a snapshot may be between two of them.
 type endpointStats struct {
-	inFlight atomic.Int64
+	inFlight atomic.Int64 // those that were turned away not among them
 	count    atomic.Uint64
+	crowded  atomic.Uint64
+	gone     atomic.Uint64
 	took     atomic.Int64      // nanoseconds, of all
 	errors   [16]atomic.Uint64 // by the code's place in fault.Codes
 	times    histogram
@@ -54,9 +58,7 @@ func measure(observe func(Observation)) middleware {
 	return func(next invoke) invoke {
 		return func(ctx context.Context, x *exchange) error {
 			e := x.endpoint
-			e.stats.inFlight.Add(1)
 			err := next(ctx, x)
-			e.stats.inFlight.Add(-1)
 			took, code := time.Since(x.arrived), fault.CodeOf(err)
 			e.stats.record(code, took)
 			if observe != nil {
@@ -87,7 +89,7 @@ func (s *endpointStats) spent() time.Duration { return time.Duration(s.took.Load
 func (e *endpoint) snapshot() EndpointStats {
 	q := e.stats.times.quantiles(0.50, 0.90, 0.99)
 	out := EndpointStats{Method: e.method, Internal: e.internal, Count: e.stats.count.Load(), InFlight: e.stats.inFlight.Load(),
-		P50: q[0], P90: q[1], P99: q[2]}
+		Crowded: e.stats.crowded.Load(), Gone: e.stats.gone.Load(), P50: q[0], P90: q[1], P99: q[2]}
 	for i, c := range fault.Codes {
 		if n := e.stats.errors[i].Load(); n > 0 {
 			if out.Errors == nil {

@@ -20,10 +20,20 @@ type workers struct {
 	queue chan *exchange // never blocks: it has room for as many as can be free
 	quit  chan struct{}
 	wg    sync.WaitGroup
+
+	mu  sync.Mutex
+	all map[*worker]struct{}
+}
+
+// worker is one of the goroutines. Its requests' contexts have a parent of the worker's own, so that one request can be given up.
+type worker struct {
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	at     atomic.Pointer[boundedContext] // of the request at work; nil before there is one, and between two
 }
 
 func newWorkers() *workers {
-	return &workers{queue: make(chan *exchange, maxParked), quit: make(chan struct{})}
+	return &workers{queue: make(chan *exchange, maxParked), quit: make(chan struct{}), all: make(map[*worker]struct{})}
 }
 
 // run serves x on a worker and returns at once. x has entered l, and leaves it when it is done.
@@ -38,8 +48,13 @@ func (w *workers) run(ctx context.Context, x *exchange, l *limit) {
 }
 
 func (w *workers) work(ctx context.Context, x *exchange, l *limit) {
+	own := new(worker)
+	w.enlist(own)
+	defer w.dismiss(own)
 	for {
-		serve(ctx, x, l)
+		own.prepare(ctx)
+		x.worker = own
+		serve(own.ctx, x, l)
 		if !w.park() {
 			return
 		}
@@ -55,6 +70,26 @@ func (w *workers) work(ctx context.Context, x *exchange, l *limit) {
 	}
 }
 
+func (w *workers) enlist(own *worker) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all[own] = struct{}{}
+}
+
+func (w *workers) dismiss(own *worker) {
+	w.mu.Lock()
+	delete(w.all, own)
+	w.mu.Unlock()
+	own.cancel(nil)
+}
+
+// prepare makes the parent of the requests' contexts, where there is none or the last request was given up.
+func (own *worker) prepare(root context.Context) {
+	if own.ctx == nil || own.ctx.Err() != nil {
+		own.ctx, own.cancel = context.WithCancelCause(root)
+	}
+}
+
 // park offers the worker for another request, unless enough others wait.
 func (w *workers) park() bool {
 	for n := w.free.Load(); n < maxParked; n = w.free.Load() {
@@ -67,7 +102,7 @@ func (w *workers) park() bool {
 
 // serve takes one request through the onion. Its error was answered and counted there.
 func serve(ctx context.Context, x *exchange, l *limit) {
-	defer l.leave()
+	defer leave(x.endpoint, l)
 	if brake, arrived := x.endpoint.brake, x.arrived; brake != nil {
 		began := time.Now()
 		err := x.endpoint.serve(ctx, x)

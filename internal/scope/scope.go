@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,9 +16,11 @@ import (
 type Scope struct {
 	// Cause is the id of the request or event at work; it becomes Waybill-Causation of the events that follow from it.
 	Cause string
-	// Traceparent is the W3C trace context that came with it; empty where none did.
+	// Traceparent is the W3C trace context that came with it; empty where none did. Both are read by Origin.
 	Traceparent string
 
+	newID   func() string // of a scope that makes what is missing of the two, once somebody asks for them
+	made    sync.Once
 	highest atomic.Uint64
 	outside atomic.Int64 // ns
 }
@@ -39,23 +42,42 @@ type key struct{}
 // With returns a context that carries s.
 func With(ctx context.Context, s *Scope) context.Context { return context.WithValue(ctx, key{}, s) }
 
-// Begin is With and a new Scope in one.
-func Begin(ctx context.Context, cause, traceparent string) (context.Context, *Scope) {
-	c := &carrier{Context: ctx, s: Scope{Cause: cause, Traceparent: traceparent}}
-	return c, &c.s
-}
-
-// carrier is the context of a Scope that is part of it.
-type carrier struct {
+// Carrier is a context and the Scope that it carries, as a part of what its maker allocates.
+type Carrier struct {
 	context.Context
 	s Scope
 }
 
-func (c *carrier) Value(k any) any {
+// Begin gives the carrier its parent and a new Scope. A cause that is empty is made by newID when Origin is asked for it, and so is
+// a traceparent. It is called once.
+func (c *Carrier) Begin(ctx context.Context, cause, traceparent string, newID func() string) *Scope {
+	c.Context, c.s.Cause, c.s.Traceparent, c.s.newID = ctx, cause, traceparent, newID
+	return &c.s
+}
+
+// Value implements context.Context.
+func (c *Carrier) Value(k any) any {
 	if k == (key{}) {
 		return &c.s
 	}
 	return c.Context.Value(k)
+}
+
+// Origin is the Cause and the Traceparent. Many a request touches nothing that would name them.
+func (s *Scope) Origin() (cause, traceparent string) {
+	if s.newID != nil {
+		s.made.Do(s.complete)
+	}
+	return s.Cause, s.Traceparent
+}
+
+func (s *Scope) complete() {
+	if s.Cause == "" {
+		s.Cause = s.newID()
+	}
+	if s.Traceparent == "" {
+		s.Traceparent = NewTraceparent()
+	}
 }
 
 // From returns the context's scope, or nil.
