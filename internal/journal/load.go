@@ -21,6 +21,24 @@ func (j *Journal) Load(ctx context.Context, subject string) (r Record, ok bool, 
 	return r, true, nil
 }
 
+// Newer returns the last event of r's subject where that is another than r, and the zero Record where it is r still: who only wants to
+// know whether something has happened since has nothing decoded. Otherwise it is Load.
+func (j *Journal) Newer(ctx context.Context, r Record) (last Record, newer bool, err error) {
+	m, ok, err := j.stream.Get(ctx, r.Subject)
+	if err != nil {
+		return Record{}, false, err
+	}
+	if !ok {
+		return Record{}, false, fault.New(fault.Internal, "event %d is not in the journal any more; run waybill verify", r.Sequence)
+	}
+	j.note(ctx, m.Sequence)
+	if m.Sequence == r.Sequence {
+		return Record{}, false, nil
+	}
+	last = decode(m)
+	return last, true, last.readable()
+}
+
 // LoadMany returns the last event of each of the exact subjects that has one, by subject, all as of one moment. At most 1024
 // subjects. Errors: those of Load, invalid_argument for too many.
 func (j *Journal) LoadMany(ctx context.Context, subjects []string) (map[string]Record, error) {

@@ -49,13 +49,11 @@ func (s *Stream) Over(link lean.Link) *Stream {
 
 // ask sends a request of one reply.
 func (s *Stream) ask(ctx context.Context, subject string, body []byte) (lean.Msg, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	p, err := begin(ctx, s.link, subject, nil, body)
 	if err != nil {
 		return lean.Msg{}, err
 	}
-	return p.Wait(ctx)
+	return answer(ctx, p)
 }
 
 // getRequest is JetStream's request for stored messages.
