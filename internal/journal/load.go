@@ -21,22 +21,15 @@ func (j *Journal) Load(ctx context.Context, subject string) (r Record, ok bool, 
 	return r, true, nil
 }
 
-// Newer returns the last event of r's subject where that is another than r, and the zero Record where it is r still: who only wants to
-// know whether something has happened since has nothing decoded. Otherwise it is Load.
+// Newer returns the last event of r's subject; newer is false, and the event not read, where that is r. It is for who expects that nothing
+// has happened since. Its cost and its errors are those of Load.
 func (j *Journal) Newer(ctx context.Context, r Record) (last Record, newer bool, err error) {
-	m, ok, err := j.stream.Get(ctx, r.Subject)
-	if err != nil {
+	newer, err = j.stream.follows(ctx, r.Subject, r.Sequence)
+	if err != nil || !newer {
+		j.note(ctx, r.Sequence)
 		return Record{}, false, err
 	}
-	if !ok {
-		return Record{}, false, fault.New(fault.Internal, "event %d is not in the journal any more; run waybill verify", r.Sequence)
-	}
-	j.note(ctx, m.Sequence)
-	if m.Sequence == r.Sequence {
-		return Record{}, false, nil
-	}
-	last = decode(m)
-	return last, true, last.readable()
+	return j.Load(ctx, r.Subject)
 }
 
 // LoadMany returns the last event of each of the exact subjects that has one, by subject, all as of one moment. At most 1024
