@@ -51,7 +51,8 @@ bench-durable:
 bench-door:
 	$(GO) test ./bench -run 'TestDoor$$|TestDoorFlood' -door -door.quiet 2s -v -timeout 30m
 
-# Where the time and the allocations of an order go, in a node of its own process. Under a minute.
+# Where the time and the allocations of an order go, in a node of its own process. Under a minute. For one caller, and to keep the profiles for
+# go tool pprof: go test ./bench -run 'TestProfile$' -profile 2000 -profile.callers 1 -profile.out FILE -profile.allocs FILE -v
 profile:
 	$(GO) test ./bench -run 'TestProfile$$' -profile 10000 -v -timeout 10m
 

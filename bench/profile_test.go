@@ -32,6 +32,7 @@ var (
 	profiled       = flag.Int("profile", 0, "orders that TestProfile places while it looks where their time goes; 0 skips it")
 	profileCallers = flag.Int("profile.callers", 16, "how many place orders at the same time")
 	profileOut     = flag.String("profile.out", "", "a file for the profile of the time, for go tool pprof")
+	profileAllocs  = flag.String("profile.allocs", "", "a file for the profile of the allocations")
 	profiledNode   = flag.String("profile.node", "", "for TestProfile itself: the directory of the node that this process is to be")
 	profileMemory  = flag.Bool("profile.memory", false, "for TestProfile itself: look at allocations in place of time")
 )
@@ -95,16 +96,8 @@ func TestProfile(t *testing.T) {
 	}
 	times, orders := profileOrders(t, false)
 	allocations, _ := profileOrders(t, true)
-	if *profileOut != "" {
-		f, err := os.Create(*profileOut)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		if err := times.Write(f); err != nil {
-			t.Fatal(err)
-		}
-	}
+	keepProfile(t, times, *profileOut)
+	keepProfile(t, allocations, *profileAllocs)
 	type row struct {
 		name                   string
 		micros, objects, bytes float64
@@ -215,6 +208,22 @@ func profileOrders(t *testing.T, memory bool) (*profile.Profile, float64) {
 		}
 	}
 	return p, float64(*profiled)
+}
+
+// keepProfile writes a profile where it is wanted.
+func keepProfile(t *testing.T, p *profile.Profile, path string) {
+	t.Helper()
+	if path == "" {
+		return
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := p.Write(f); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func readProfile(t *testing.T, path string) *profile.Profile {

@@ -65,7 +65,10 @@ func Project(ctx context.Context, v *view.View, batch []journal.Message, unreada
 		if err != nil {
 			return err
 		}
-		e := view.Event{Sequence: m.Sequence, Kind: name.Kind, ID: name.ID, EventID: m.ID()}
+		e := view.Event{Sequence: m.Sequence, Kind: name.Kind, ID: name.ID}
+		if i == len(batch)-1 {
+			e.EventID = m.ID() // the position's
+		}
 		if view.Shows(name.Kind) && !known[m.Subject] {
 			if e.State, err = m.State(); err != nil {
 				unreadable(err)

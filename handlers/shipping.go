@@ -367,12 +367,12 @@ func (s *Shipping) Plan(ctx context.Context, r journal.Record) error {
 	if err != nil {
 		return err
 	}
-	last, _, err := s.journal.Load(ctx, r.Subject)
+	last, newer, err := s.journal.Newer(ctx, r)
 	if err != nil {
 		return err
 	}
 	now := o
-	if last.Sequence != r.Sequence {
+	if newer {
 		if now, err = hold[order.State](last); err != nil {
 			return err
 		}

@@ -166,9 +166,7 @@ func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.
 		return nil, err
 	}
 	// The event is on its way, whether or not its caller still waits: its fate is what the book hangs on.
-	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	defer cancel()
-	r, err := p.Wait(waiting)
+	r, err := p.Wait(context.WithoutCancel(ctx))
 	s.sequence, s.err = r.Sequence, err
 	close(s.done)
 	t.land(s)

@@ -3,8 +3,8 @@ package journal
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -57,6 +57,7 @@ func (j *Journal) Append(ctx context.Context, e Entry) (Record, error) {
 		return Record{}, err
 	}
 	ack, err := request(ctx, j.link, m)
+	m.release()
 	if e.ID == "" && refusedAs(err, codeWrongLastSequence) {
 		return Record{}, ErrConflict // the id is new and was sent once: it can't be there
 	}
@@ -71,11 +72,20 @@ func (j *Journal) Append(ctx context.Context, e Entry) (Record, error) {
 	return r, nil
 }
 
-// outgoing is an event in its wire form. Headers may be added until it is sent.
+// outgoing is an event in its wire form. Headers may be added until it is sent. Its memory is used again once it was released: the
+// connection copies what it sends.
 type outgoing struct {
 	subject string
 	header  lean.Builder
 	payload []byte
+}
+
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
+
+func (m *outgoing) release() {
+	m.header.Reset()
+	m.subject, m.payload = "", nil
+	outgoings.Put(m)
 }
 
 // message builds an entry's wire form and the record that it will be.
@@ -111,12 +121,13 @@ func (j *Journal) message(ctx context.Context, e Entry) (*outgoing, Record, erro
 	r.Hash = Hash(r.ID, r.Type, ceTime, r.Subject, previous, payload)
 	r.Data, r.State = data, state
 
-	m := &outgoing{subject: e.Subject, payload: payload}
+	m := outgoings.Get().(*outgoing)
+	m.subject, m.payload = e.Subject, payload
 	h := &m.header
 	h.Grow(headerRoom)
 	h.Set(subjects.HeaderSpecVersion, "1.0")
 	h.Set(subjects.HeaderID, r.ID)
-	h.Set(subjects.HeaderSource, subjects.Source(j.site))
+	h.Set(subjects.HeaderSource, j.source)
 	h.Set(subjects.HeaderType, r.Type)
 	h.Set(subjects.HeaderTime, ceTime)
 	h.Set(subjects.HeaderSubject, r.CeSubject)
@@ -129,10 +140,10 @@ func (j *Journal) message(ctx context.Context, e Entry) (*outgoing, Record, erro
 	case e.Fence != nil && guard.Off(guard.Fence), e.Fence == nil && guard.Off(guard.CAS):
 		// The store takes it whatever was there before.
 	case e.Fence != nil:
-		h.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(e.Fence.Sequence, 10))
+		h.SetInt(jetstream.ExpectedLastSubjSeqHeader, int64(e.Fence.Sequence))
 		h.Set(jetstream.ExpectedLastSubjSeqSubjHeader, e.Fence.Subject)
 	default:
-		h.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(e.Previous.Sequence, 10))
+		h.SetInt(jetstream.ExpectedLastSubjSeqHeader, int64(e.Previous.Sequence))
 	}
 	return m, r, nil
 }

@@ -75,9 +75,10 @@ type task struct {
 	record Record
 }
 
-// wanted reports whether Handle acts on an event of the type. One without a type is damaged, which somebody has to be told.
-func (w *consumption) wanted(ceType string) bool {
-	return len(w.c.Types) == 0 || ceType == "" || slices.Contains(w.c.Types, ceType)
+// wanted reports whether Handle acts on the event. One without a type is damaged, which somebody has to be told.
+func (w *consumption) wanted(m Message) bool {
+	ceType := m.field(subjects.HeaderType)
+	return len(w.c.Types) == 0 || len(ceType) == 0 || slices.ContainsFunc(w.c.Types, func(t string) bool { return t == string(ceType) })
 }
 
 // start runs the goroutines: the handlers in the context life, the fetching until its own ends.
@@ -140,17 +141,20 @@ func (w *consumption) fetch(ctx context.Context) {
 func (w *consumption) spread(ctx context.Context, msgs []lean.Msg) error {
 	var highest uint64
 	var tasks []*task
+	var others []lean.Msg
 	for _, m := range msgs {
 		stored, d, err := message(m)
 		if err != nil {
 			return err
 		}
 		highest = max(highest, d.stream)
-		if w.wanted(stored.Header.Get(subjects.HeaderType)) {
+		if w.wanted(stored) {
 			tasks = append(tasks, &task{msg: m, record: decode(stored)})
+		} else {
+			others = append(others, m)
 		}
 	}
-	if err := w.j.barrier.Wait(ctx, highest); err != nil {
+	if err := w.j.settled(ctx, highest); err != nil {
 		c := w.c.now()
 		delay := c.delay(len(c.Backoff))
 		if ctx.Err() != nil {
@@ -161,10 +165,8 @@ func (w *consumption) spread(ctx context.Context, msgs []lean.Msg) error {
 		}
 		return err
 	}
-	for _, m := range msgs {
-		if !w.wanted(m.Get(subjects.HeaderType)) {
-			w.answer(m, ackDone)
-		}
+	for _, m := range others {
+		w.answer(m, ackDone)
 	}
 	for _, t := range tasks {
 		if !w.enter(t) {

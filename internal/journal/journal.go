@@ -15,6 +15,7 @@ import (
 
 	"waybill/internal/lean"
 	"waybill/internal/scope"
+	"waybill/internal/sleep"
 	"waybill/subjects"
 )
 
@@ -49,6 +50,7 @@ type Journal struct {
 	js      jetstream.JetStream
 	stream  *Stream
 	site    subjects.Site
+	source  string // of its events
 	barrier Barrier
 	now     func() time.Time
 	log     zerolog.Logger
@@ -79,7 +81,7 @@ func Open(nc *nats.Conn, o Options) (*Journal, error) {
 	}
 	return &Journal{
 		nc: nc, link: o.Link, feed: o.Feed, js: js, stream: OpenStream(nc, subjects.StreamJournal, o.Domain).Over(o.Link),
-		reader: cmp.Or(o.Reader, "read-"), site: o.Site, barrier: o.Barrier, now: o.Now, log: o.Log,
+		reader: cmp.Or(o.Reader, "read-"), site: o.Site, source: subjects.Source(o.Site), barrier: o.Barrier, now: o.Now, log: o.Log,
 	}, nil
 }
 
@@ -87,6 +89,19 @@ func Open(nc *nats.Conn, o Options) (*Journal, error) {
 func (j *Journal) note(ctx context.Context, sequence uint64) {
 	scope.Note(ctx, sequence)
 	j.barrier.Note(sequence)
+}
+
+// patience is how long a consumer gives others to make durable what it waits for.
+const patience = 5 * time.Millisecond
+
+// settled waits until everything up to sequence is durable, and first leaves it to those who are in a hurry to have it made so: while
+// orders come in, their syncs take along what a consumer waits for, and one of its own would only keep them waiting.
+func (j *Journal) settled(ctx context.Context, sequence uint64) error {
+	j.barrier.Note(sequence)
+	if j.barrier.Durable() < sequence {
+		sleep.For(ctx, patience)
+	}
+	return j.barrier.Wait(ctx, sequence)
 }
 
 // noBarrier takes the store's acknowledgement for durable.

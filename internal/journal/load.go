@@ -21,6 +21,17 @@ func (j *Journal) Load(ctx context.Context, subject string) (r Record, ok bool, 
 	return r, true, nil
 }
 
+// Newer returns the last event of r's subject; newer is false, and the event not read, where that is r. It is for who expects that nothing
+// has happened since. Its cost and its errors are those of Load.
+func (j *Journal) Newer(ctx context.Context, r Record) (last Record, newer bool, err error) {
+	newer, err = j.stream.follows(ctx, r.Subject, r.Sequence)
+	if err != nil || !newer {
+		j.note(ctx, r.Sequence)
+		return Record{}, false, err
+	}
+	return j.Load(ctx, r.Subject)
+}
+
 // LoadMany returns the last event of each of the exact subjects that has one, by subject, all as of one moment. At most 1024
 // subjects. Errors: those of Load, invalid_argument for too many.
 func (j *Journal) LoadMany(ctx context.Context, subjects []string) (map[string]Record, error) {

@@ -55,6 +55,37 @@ func TestLoadMany(t *testing.T) {
 	codeIs(t, err, fault.InvalidArgument)
 }
 
+// Newer and Body tell what Load and Get tell of the same subject, as far as they tell it.
+func TestNewerAndBody(t *testing.T) {
+	j := newBed(t).journal(nil)
+	first := mustAppend(t, j, "a", Record{}, 1)
+	mustAppend(t, j, "b", Record{}, 3) // of another subject: it is not newer
+	s := &scope.Scope{}
+	if last, newer, err := j.Newer(scope.With(t.Context(), s), first); err != nil || newer || last.ID != "" {
+		t.Errorf("nothing has happened since, and there is %+v, %v, %v", last, newer, err)
+	}
+	if s.Highest() != first.Sequence {
+		t.Errorf("noted %d, want %d", s.Highest(), first.Sequence)
+	}
+	second := mustAppend(t, j, "a", first, 2)
+	if last, newer, err := j.Newer(scope.With(t.Context(), s), first); err != nil || !newer || last.ID != second.ID || last.Hash != second.Hash {
+		t.Errorf("the newer event is %+v, %v, %v; want %+v", last, newer, err, second)
+	}
+	if s.Highest() != second.Sequence {
+		t.Errorf("noted %d, want %d", s.Highest(), second.Sequence)
+	}
+	m, _, err := j.stream.Get(t.Context(), second.Subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, ok, err := j.stream.Body(t.Context(), second.Subject); err != nil || !ok || string(body) != string(m.Data) {
+		t.Errorf("the body is %q, %v, %v; want %q", body, ok, err, m.Data)
+	}
+	if body, ok, err := j.stream.Body(t.Context(), orderSubject("nobody")); err != nil || ok || body != nil {
+		t.Errorf("of an unknown subject: %q, %v, %v", body, ok, err)
+	}
+}
+
 func TestHistoryAndRange(t *testing.T) {
 	const n = 1203
 	j := newBed(t).journal(nil)

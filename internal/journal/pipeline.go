@@ -23,6 +23,7 @@ func (j *Journal) Start(ctx context.Context, e Entry) (*Pending, error) {
 		return nil, err
 	}
 	p, err := j.link.Start(m.subject, m.header.Header(), m.payload)
+	m.release()
 	if err != nil {
 		return nil, publishFault(unsent{err}, "the event")
 	}
@@ -32,7 +33,8 @@ func (j *Journal) Start(ctx context.Context, e Entry) (*Pending, error) {
 // Record is the event as it was sent: with its id and hash, without its sequence.
 func (p *Pending) Record() Record { return p.record }
 
-// Wait returns the event as it stands in the journal. Its errors are those of Append. It may be called by one goroutine.
+// Wait returns the event as it stands in the journal. Its errors are those of Append. It may be called by one goroutine. A
+// ctx without an end waits for 5 s.
 func (p *Pending) Wait(ctx context.Context) (Record, error) {
 	ack, err := acknowledged(ctx, p.reply)
 	if err != nil {

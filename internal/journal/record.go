@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"waybill/internal/lean"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
 )
@@ -65,16 +66,22 @@ func (r Record) previous() string {
 // the NATS subject, Waybill-Previous (empty for the first event) and the body, in this order and each as it is on the wire,
 // each preceded by its length in bytes as a big-endian uint32.
 func Hash(id, ceType, ceTime, subject, previous string, body []byte) string {
+	return hashOf(id, ceType, ceTime, subject, previous, body)
+}
+
+// hashOf is Hash for headers as they are at hand.
+func hashOf[T string | []byte](id, ceType, ceTime T, subject string, previous T, body []byte) string {
 	buffer := hashBuffers.Get().(*[]byte)
-	b := (*buffer)[:0]
-	for _, s := range [...]string{id, ceType, ceTime, subject, previous} {
-		b = append(binary.BigEndian.AppendUint32(b, uint32(len(s))), s...)
-	}
-	b = append(binary.BigEndian.AppendUint32(b, uint32(len(body))), body...)
+	b := appendHashed(appendHashed(appendHashed((*buffer)[:0], id), ceType), ceTime)
+	b = appendHashed(appendHashed(appendHashed(b, subject), previous), body)
 	sum := sha256.Sum256(b)
 	*buffer = b
 	hashBuffers.Put(buffer)
 	return hex.EncodeToString(sum[:16])
+}
+
+func appendHashed[T string | []byte](b []byte, part T) []byte {
+	return append(binary.BigEndian.AppendUint32(b, uint32(len(part))), part...)
 }
 
 // hashBuffers are reused: every event is hashed, by its writer and by each of its readers.
@@ -176,8 +183,15 @@ func (m Message) ID() string { return m.Header.Get(subjects.HeaderID) }
 
 // Hash is the event's Hash.
 func (m Message) Hash() string {
-	h := m.Header
-	return Hash(m.ID(), h.Get(subjects.HeaderType), h.Get(subjects.HeaderTime), m.Subject, h.Get(subjects.HeaderPrevious), m.Data)
+	return hashOf(m.field(subjects.HeaderID), m.field(subjects.HeaderType), m.field(subjects.HeaderTime), m.Subject, m.field(subjects.HeaderPrevious), m.Data)
+}
+
+// field is a header, without a copy where that can be: every event is read several times.
+func (m Message) field(name string) []byte {
+	if h, ok := m.Header.(lean.Header); ok {
+		return h.Value(name)
+	}
+	return []byte(m.Header.Get(name))
 }
 
 // State is the aggregate after the event: what a projection needs of it. Error: internal for an event that can't be read.
@@ -199,7 +213,7 @@ func (m Message) parse() (at timestamp.Time, b body, malformed string) {
 	if b, err = decodeBody(m.Data); err != nil {
 		return at, body{}, "body: " + err.Error()
 	}
-	if m.ID() == "" || h.Get(subjects.HeaderType) == "" || b.V < 1 {
+	if len(m.field(subjects.HeaderID)) == 0 || len(m.field(subjects.HeaderType)) == 0 || b.V < 1 {
 		return at, body{}, "ce-id, ce-type or v is missing"
 	}
 	return at, b, ""

@@ -34,20 +34,23 @@ const (
 
 // roll computes a seal's hash: SHA-256 over the line before (its Hash, empty for the first), then for each event its sequence as
 // a big-endian uint64 and its Hash.
-type roll struct{ h hash.Hash }
+type roll struct {
+	h hash.Hash
+	b []byte // of add
+}
 
-func newRoll(before Seal) roll {
-	r := roll{sha256.New()}
+func newRoll(before Seal) *roll {
+	r := &roll{h: sha256.New()}
 	r.h.Write([]byte(before.Hash))
 	return r
 }
 
-func (r roll) add(sequence uint64, hash string) {
-	var b [8 + 32]byte
-	r.h.Write(append(binary.BigEndian.AppendUint64(b[:0], sequence), hash...))
+func (r *roll) add(sequence uint64, hash string) {
+	r.b = append(binary.BigEndian.AppendUint64(r.b[:0], sequence), hash...)
+	r.h.Write(r.b)
 }
 
-func (r roll) sum() string { return hex.EncodeToString(r.h.Sum(nil)) }
+func (r *roll) sum() string { return hex.EncodeToString(r.h.Sum(nil)) }
 
 // Sealer writes the seals of a journal's durable events to a file beside the store, so that a change, a loss or a reuse of
 // sequences inside the store is noticed: a line for each full range of events, and a shorter one for what is left at Close or
@@ -63,7 +66,7 @@ type Sealer struct {
 	mu     sync.Mutex // guards what follows: events come in one goroutine, the clock in another
 	last   Seal       // the last line written
 	next   Seal       // the line that grows; To 0: no event yet
-	roll   roll
+	roll   *roll
 	failed error
 }
 
@@ -168,7 +171,7 @@ func (s *Sealer) checkLast(ctx context.Context, j *Journal) error {
 func (s *Sealer) Add(batch []Message) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range batch {
+	for i, m := range batch {
 		if m.Sequence <= max(s.last.To, s.next.To) {
 			continue
 		}
@@ -176,8 +179,12 @@ func (s *Sealer) Add(batch []Message) error {
 			s.next.From = s.last.To + 1
 		}
 		s.roll.add(m.Sequence, m.Hash())
-		s.next.To, s.next.LastID = m.Sequence, m.ID()
-		if s.next.To-s.last.To >= uint64(s.every) {
+		s.next.To = m.Sequence
+		full := s.next.To-s.last.To >= uint64(s.every)
+		if full || i == len(batch)-1 {
+			s.next.LastID = m.ID()
+		}
+		if full {
 			if err := s.write(); err != nil {
 				return err
 			}

@@ -41,7 +41,7 @@ func ReadSeals(file string) ([]Seal, error) {
 type SealCheck struct {
 	seals      []Seal
 	at         int // the seal that the next event falls to
-	roll       roll
+	roll       *roll
 	last       uint64 // sequence of the last event added
 	violations []string
 }

@@ -49,13 +49,11 @@ func (s *Stream) Over(link lean.Link) *Stream {
 
 // ask sends a request of one reply.
 func (s *Stream) ask(ctx context.Context, subject string, body []byte) (lean.Msg, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	p, err := begin(ctx, s.link, subject, nil, body)
 	if err != nil {
 		return lean.Msg{}, err
 	}
-	return p.Wait(ctx)
+	return answer(ctx, p)
 }
 
 // getRequest is JetStream's request for stored messages.
@@ -84,6 +82,43 @@ func (s *Stream) Get(ctx context.Context, subject string) (m Message, ok bool, e
 		return Message{}, false, nil
 	}
 	return Message{}, false, statusFault(reply.Status(), "", subject)
+}
+
+// Body is the content of the last message on the exact subject, without the headers, which the server would write out anew; ok is
+// false where there is none. Errors: those of Get.
+func (s *Stream) Body(ctx context.Context, subject string) (body []byte, ok bool, err error) {
+	reply, err := s.ask(ctx, s.api+"DIRECT.GET."+s.name+"."+subject, withoutHeaders)
+	if err != nil {
+		return nil, false, readFault(err, subject)
+	}
+	switch reply.Status() {
+	case "":
+		return reply.Data, true, nil
+	case statusNotFound:
+		return nil, false, nil
+	}
+	return nil, false, statusFault(reply.Status(), "", subject)
+}
+
+var withoutHeaders = []byte(`{"no_hdr":true}`)
+
+// follows reports whether the exact subject has a message behind the sequence. It is cheaper than Get where there is none.
+func (s *Stream) follows(ctx context.Context, subject string, sequence uint64) (bool, error) {
+	request, err := json.Marshal(getRequest{Seq: sequence + 1, Next: subject})
+	if err != nil {
+		return false, fault.Wrap(err, fault.Internal, "a request to the store can't be written")
+	}
+	reply, err := s.ask(ctx, s.api+"DIRECT.GET."+s.name, request)
+	if err != nil {
+		return false, readFault(err, subject)
+	}
+	switch reply.Status() {
+	case "":
+		return true, nil
+	case statusNotFound:
+		return false, nil
+	}
+	return false, statusFault(reply.Status(), "", subject)
 }
 
 // Range returns up to limit messages of any subject from the sequence on, in order. Fewer than limit means that the end was

@@ -112,8 +112,6 @@ type publishAck struct {
 // request publishes m and waits for the store's acknowledgement. An *apiError is the store's refusal; after any other error
 // for which answered is false the outcome is unknown.
 func request(ctx context.Context, link lean.Link, m *outgoing) (publishAck, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	p, err := begin(ctx, link, m.subject, m.header.Header(), m.payload)
 	if err != nil {
 		return publishAck{}, unsent{err}
@@ -124,6 +122,12 @@ func request(ctx context.Context, link lean.Link, m *outgoing) (publishAck, erro
 // begin sends a request as soon as there is a connection.
 func begin(ctx context.Context, link lean.Link, subject string, h lean.Header, body []byte) (*lean.Pending, error) {
 	const pause = 10 * time.Millisecond
+	p, err := link.Start(subject, h, body)
+	if !errors.Is(err, nats.ErrDisconnected) {
+		return p, err
+	}
+	ctx, cancel := bounded(ctx)
+	defer cancel()
 	for {
 		p, err := link.Start(subject, h, body)
 		if !errors.Is(err, nats.ErrDisconnected) {
@@ -155,13 +159,19 @@ func (u unsent) Unwrap() error { return u.error }
 
 // acknowledged waits for the store's acknowledgement of what was sent.
 func acknowledged(ctx context.Context, p *lean.Pending) (publishAck, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	reply, err := p.Wait(ctx)
+	reply, err := answer(ctx, p)
 	if err != nil {
 		return publishAck{}, err
 	}
 	return readAck(reply.Data)
+}
+
+// answer waits for the reply to a request until ctx ends, or for requestTimeout where that has no end.
+func answer(ctx context.Context, p *lean.Pending) (lean.Msg, error) {
+	if _, ok := ctx.Deadline(); ok {
+		return p.Wait(ctx)
+	}
+	return p.WaitFor(ctx, requestTimeout)
 }
 
 // readAck reads an acknowledgement. The usual one, {"stream":"JOURNAL","domain":"local","seq":17}, is read by hand.

@@ -87,5 +87,5 @@ func (w *consumption) handle(ctx context.Context, r Record) (err error) {
 		return err
 	}
 	// What the handler wrote is its record of having handled the event: it is durable before the event is acknowledged.
-	return w.j.barrier.Wait(ctx, s.Highest())
+	return w.j.settled(ctx, s.Highest())
 }

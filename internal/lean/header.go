@@ -25,9 +25,10 @@ const (
 )
 
 // Get implements Headers. Its cost is that of reading the block up to the header.
-func (h Header) Get(name string) string { return string(h.value(name)) }
+func (h Header) Get(name string) string { return string(h.Value(name)) }
 
-func (h Header) value(name string) []byte {
+// Value is Get without a copy: a part of the block; nil where there is none.
+func (h Header) Value(name string) []byte {
 	rest := []byte(h)
 	for {
 		end := bytes.IndexByte(rest, '\n')
@@ -46,7 +47,7 @@ func (h Header) value(name string) []byte {
 
 // call is the CallHeader; -1 where there is none.
 func (h Header) call() int {
-	if n, ok := number(h.value(CallHeader)); ok {
+	if n, ok := number(h.Value(CallHeader)); ok {
 		return n
 	}
 	return -1

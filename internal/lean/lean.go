@@ -40,7 +40,7 @@ func (m Msg) Number(name string) (int, bool) {
 	if m.parsed != nil {
 		return number(m.parsed.Get(name))
 	}
-	return number(m.header.value(name))
+	return number(m.header.Value(name))
 }
 
 // Received is a message of nats.go.

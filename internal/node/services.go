@@ -236,7 +236,7 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		return err
 	}
 	site, clock, hook, log := n.opts.Config.Site, handlers.Clock(n.opts.Clock), handlers.Hook(n.opts.Hook), n.levels.logger(n.opts.Log, service)
-	keys := vault.Open(n.store.master, journal.OpenStream(r.nc, subjects.StreamKeys, ""), site)
+	keys := vault.Open(n.store.master, journal.OpenStream(r.nc, subjects.StreamKeys, "").Over(r.link), site)
 	s.vaults = append(s.vaults, keys)
 	switch service {
 	case subjects.Journal:

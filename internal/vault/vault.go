@@ -27,6 +27,7 @@ var ErrErased = fault.New(fault.NotFound, "the customer's personal data was eras
 // KEYS is one.
 type Keys interface {
 	Get(ctx context.Context, subject string) (journal.Message, bool, error)
+	Body(ctx context.Context, subject string) ([]byte, bool, error)
 	Publish(ctx context.Context, p journal.Publication) (uint64, error)
 	DeleteMessage(ctx context.Context, sequence uint64) (existed bool, err error)
 }
@@ -201,9 +202,8 @@ func Hint(token string) string {
 
 // dataKey is a customer's key, unwrapped.
 type dataKey struct {
-	id       [keyIDSize]byte
-	sequence uint64 // of its message
-	aead     cipher.AEAD
+	id   [keyIDSize]byte
+	aead cipher.AEAD
 }
 
 // fresh returns the customer's key as the stream has it now. Where there is none it makes one, or returns ErrErased.
@@ -212,18 +212,18 @@ func (v *Vault) fresh(ctx context.Context, customer id.Customer, create bool) (d
 	subject := subjects.Key(v.site, customer)
 	for range tries {
 		epoch := v.cache.epoch()
-		m, ok, err := v.keys.Get(ctx, subject)
+		wrapped, ok, err := v.keys.Body(ctx, subject)
 		switch {
 		case err != nil:
 			return dataKey{}, err
 		case ok:
-			return v.unwrap(customer, m, epoch)
+			return v.unwrap(customer, wrapped, epoch)
 		case !create:
 			v.cache.drop(customer)
 			return dataKey{}, ErrErased
 		}
 		k, wrapped := v.make(customer)
-		if k.sequence, err = v.keys.Publish(ctx, journal.Publication{Subject: subject, Data: wrapped}); err == nil {
+		if _, err = v.keys.Publish(ctx, journal.Publication{Subject: subject, Data: wrapped}); err == nil {
 			v.cache.put(customer, k, v.now().Add(cacheAge), epoch)
 			return k, nil
 		}
@@ -248,18 +248,18 @@ func (v *Vault) wrapping(customer id.Customer, keyID [keyIDSize]byte) []byte {
 	return join("key", string(v.site), string(customer), string(keyID[:]))
 }
 
-// unwrap opens a stored key, or takes it from the cache when it is the same message.
-func (v *Vault) unwrap(customer id.Customer, m journal.Message, epoch uint64) (dataKey, error) {
-	until := v.now().Add(cacheAge)
-	if k, ok := v.cache.peek(customer); ok && k.sequence == m.Sequence {
-		v.cache.put(customer, k, until, epoch)
-		return k, nil
-	}
-	if len(m.Data) < 1+keyIDSize || m.Data[0] != blobVersion {
+// unwrap opens a stored key, or takes it from the cache where it has the same id, which is drawn anew with each key.
+func (v *Vault) unwrap(customer id.Customer, wrapped []byte, epoch uint64) (dataKey, error) {
+	if len(wrapped) < 1+keyIDSize || wrapped[0] != blobVersion {
 		return dataKey{}, fault.New(fault.Unavailable, "the customer's key was written by a newer program; update this one")
 	}
-	k := dataKey{id: [keyIDSize]byte(m.Data[1:]), sequence: m.Sequence}
-	key, err := v.wrap.Open(nil, nil, m.Data[1+keyIDSize:], v.wrapping(customer, k.id))
+	until := v.now().Add(cacheAge)
+	k := dataKey{id: [keyIDSize]byte(wrapped[1:])}
+	if known, ok := v.cache.peek(customer); ok && known.id == k.id {
+		v.cache.put(customer, known, until, epoch)
+		return known, nil
+	}
+	key, err := v.wrap.Open(nil, nil, wrapped[1+keyIDSize:], v.wrapping(customer, k.id))
 	if err != nil || len(key) != 32 {
 		return dataKey{}, fault.Wrap(err, fault.Internal, "the customer's key can't be unwrapped; is the master key the one of this site?")
 	}

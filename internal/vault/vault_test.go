@@ -189,7 +189,6 @@ func TestEraseWhileOpening(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() { opens(t, v, "c-1", blob, "x") })
 	<-slow.read
-	slow.direct = true
 	if existed, err := v.Erase(t.Context(), "c-1"); err != nil || !existed {
 		t.Error(existed, err)
 	}
@@ -201,17 +200,17 @@ func TestEraseWhileOpening(t *testing.T) {
 // slowKeys holds the first reading until the test lets it go on.
 type slowKeys struct {
 	Keys
+	first      sync.Once
 	read, goOn chan struct{}
-	direct     bool
 }
 
-func (s *slowKeys) Get(ctx context.Context, subject string) (journal.Message, bool, error) {
-	m, ok, err := s.Keys.Get(ctx, subject)
-	if !s.direct {
+func (s *slowKeys) Body(ctx context.Context, subject string) ([]byte, bool, error) {
+	body, ok, err := s.Keys.Body(ctx, subject)
+	s.first.Do(func() {
 		close(s.read)
 		<-s.goOn
-	}
-	return m, ok, err
+	})
+	return body, ok, err
 }
 
 func TestToken(t *testing.T) {

@@ -17,7 +17,7 @@ type Event struct {
 	Sequence uint64         // its place in the journal
 	Kind     subjects.Kind  // the aggregate's kind
 	ID       string         // the aggregate's id
-	EventID  string         // the event's ce-id
+	EventID  string         // the event's ce-id, needed of the last one in a batch alone
 	State    jsontext.Value // the whole aggregate after the event, needed of its last one in a batch alone; not kept beyond Apply
 }
 
