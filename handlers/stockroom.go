@@ -104,8 +104,9 @@ func (t *stockroom) replay(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		t.link(e, r)
-		t.began = place{newLink(r), r.Sequence}
+		l := newLink(r)
+		t.link(e, l)
+		t.began = place{l, r.Sequence}
 		n++
 		return nil
 	})
@@ -117,9 +118,9 @@ func (t *stockroom) replay(ctx context.Context) error {
 
 // link remembers what the next event of the same aggregate has to name. A reservation's is loaded when it is needed: there are
 // as many as there are open orders, and few have a next event at any moment.
-func (t *stockroom) link(e inventory.Event, r journal.Record) {
+func (t *stockroom) link(e inventory.Event, l link) {
 	if sku := e.Aggregate().SKU; sku != "" {
-		t.stock[sku] = newLink(r)
+		t.stock[sku] = l
 	}
 }
 
@@ -188,7 +189,7 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 		return nil, nil, nil, fault.Wrap(t.lost, fault.Unavailable, "the stock is being read anew; try again")
 	}
 	if late, ok := t.lately.get(reservation); ok {
-		stored = late
+		stored = known{late.record(), late.ended}
 	}
 	if guard.Off(guard.Idempotency) {
 		stored.ended = nil
@@ -217,17 +218,16 @@ func (t *stockroom) decide(ctx context.Context, c inventory.Command, reservation
 		t.lost = err // After had allowed it: the book is at odds with itself
 		t.end(err)
 	}
-	r := p.Record()
-	r.Data, r.State = nil, nil // what is kept of it must not keep its body
-	t.link(e, r)
+	l := newLink(p.Record())
+	t.link(e, l)
 	if now, ok := state.(inventory.Reservation); ok {
-		k := known{last: r}
+		k := late{link: l}
 		if !now.Status.Live() {
 			k.ended = &now
 		}
 		t.lately.put(now.ReservationID, k)
 	}
-	t.sent = &sending{link: newLink(r), done: make(chan struct{})}
+	t.sent = &sending{link: l, done: make(chan struct{})}
 	t.flight[t.sent] = struct{}{}
 	select {
 	case t.wake <- struct{}{}:
@@ -373,23 +373,29 @@ func (t *stockroom) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// late is what the journal will have of a reservation, as this term sent it.
+type late struct {
+	link
+	ended *inventory.Reservation
+}
+
 // recent keeps the last events of a few reservations, the oldest giving way: more of them than can be on their way at once.
 type recent struct {
-	byID  map[id.Reservation]known
+	byID  map[id.Reservation]late
 	order []id.Reservation
 	next  int
 }
 
 func newRecent(n int) *recent {
-	return &recent{byID: make(map[id.Reservation]known, n), order: make([]id.Reservation, n)}
+	return &recent{byID: make(map[id.Reservation]late, n), order: make([]id.Reservation, n)}
 }
 
-func (r *recent) get(reservation id.Reservation) (known, bool) {
+func (r *recent) get(reservation id.Reservation) (late, bool) {
 	k, ok := r.byID[reservation]
 	return k, ok
 }
 
-func (r *recent) put(reservation id.Reservation, k known) {
+func (r *recent) put(reservation id.Reservation, k late) {
 	if _, ok := r.byID[reservation]; !ok {
 		delete(r.byID, r.order[r.next])
 		r.order[r.next] = reservation

@@ -16,7 +16,8 @@ const MaxOnHand = 1<<53 - 1
 // ones too. What it returns may be kept and shared, but its slices must not be written to.
 type Book struct {
 	stock        map[id.SKU]*units
-	reservations map[id.Reservation]*entry
+	numbered     []id.SKU // by the numbers of units
+	reservations map[id.Reservation]packed
 	expiries     expiries
 	references   references
 	cut          *Cut   // being saved; nil at any other time
@@ -30,12 +31,16 @@ type Book struct {
 type units struct {
 	sku              id.SKU
 	onHand, reserved int64
+	number           uint32
 	cut              uint32 // the last cut that has them, as they were then
 }
 
 // NewBook returns the book of a site that has no stock yet.
 func NewBook() *Book {
-	return &Book{stock: make(map[id.SKU]*units), reservations: make(map[id.Reservation]*entry), references: make(references)}
+	return &Book{
+		stock: make(map[id.SKU]*units), reservations: make(map[id.Reservation]packed), references: make(references),
+		expiries: expiries{places: make(map[id.Reservation]int)},
+	}
 }
 
 // Stock is what there is of the SKU; false for one that never was received or adjusted.
@@ -49,11 +54,11 @@ func (b *Book) Stock(sku id.SKU) (Stock, bool) {
 
 // Reservation is a live reservation (held, committed, partially_consumed); false for any other.
 func (b *Book) Reservation(r id.Reservation) (Reservation, bool) {
-	e, ok := b.reservations[r]
+	p, ok := b.reservations[r]
 	if !ok {
 		return Reservation{}, false
 	}
-	return e.Reservation, true
+	return b.unpack(p), true
 }
 
 // SKUs lists every SKU that has stock or ever had, sorted.
@@ -68,11 +73,11 @@ func (b *Book) SKUs() []id.SKU {
 
 // NextExpiry is the held reservation whose time limit comes first; false where none has a limit.
 func (b *Book) NextExpiry() (id.Reservation, timestamp.Time, bool) {
-	if len(b.expiries) == 0 {
+	if b.expiries.Len() == 0 {
 		return "", timestamp.Time{}, false
 	}
-	first := b.expiries[0]
-	return first.ReservationID, first.ExpiresAt, true
+	first := b.expiries.limits[0]
+	return first.reservation, timestamp.OfMillis(first.at), true
 }
 
 // Len is the number of SKUs and of live reservations.
@@ -115,8 +120,9 @@ func (b *Book) Apply(e Event) error {
 func (b *Book) set(u units) {
 	known, ok := b.stock[u.sku]
 	if !ok {
-		known = &units{sku: u.sku, cut: b.cut.mark()}
+		known = &units{sku: u.sku, number: uint32(len(b.numbered)), cut: b.cut.mark()}
 		b.stock[u.sku] = known
+		b.numbered = append(b.numbered, u.sku)
 		b.fresh = append(b.fresh, u.sku)
 	}
 	b.cut.keepUnits(known)
@@ -126,36 +132,22 @@ func (b *Book) set(u units) {
 // keep makes the book hold the reservation if it is live, and forget it if it is not.
 func (b *Book) keep(r Reservation) {
 	known, ok := b.reservations[r.ReservationID]
-	if r.Status.Live() && !ok {
-		r.Lines = b.shared(r.Lines)
-	}
 	switch {
-	case r.Status.Live() && !ok:
-		known = &entry{Reservation: r, place: -1, cut: b.cut.mark()}
-		b.reservations[r.ReservationID] = known
-		b.expiries.set(known)
-	case r.Status.Live():
-		b.cut.keepReservation(known)
-		known.Reservation = r
-		b.expiries.set(known)
 	case ok:
-		b.cut.keepReservation(known)
-		b.expiries.remove(known)
+		b.cut.keepReservation(&known)
+	case r.Status.Live():
+		known.cut = b.cut.mark()
+	default:
+		return
+	}
+	if !r.Status.Live() {
+		b.expiries.set(r.ReservationID, timestamp.Time{})
 		delete(b.reservations, r.ReservationID)
+		return
 	}
-}
-
-// shared is the lines with the book's own copies of their SKUs: each reservation is read with copies of its own, and there are
-// as many as there are open orders.
-func (b *Book) shared(lines []Line) []Line {
-	out := make([]Line, len(lines))
-	for i, l := range lines {
-		out[i] = l
-		if u, ok := b.stock[l.SKU]; ok {
-			out[i].SKU = u.sku
-		}
-	}
-	return out
+	known.text = b.pack(r)
+	b.reservations[known.id()] = known
+	b.expiries.set(known.id(), r.ExpiresAt)
 }
 
 // change is what an event will do to the book: to the units of one SKU, with the reference, or to a reservation and the

@@ -188,29 +188,61 @@ func TestNextExpiry(t *testing.T) {
 	next("")
 }
 
+// liveHeap is what lives on the heap, in bytes.
+func liveHeap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
 // TestReferencesStaySmall: references are kept for good, so a million of them must fit into the memory of a small machine.
 func TestReferencesStaySmall(t *testing.T) {
 	const n = 1_000_000
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	before := heap()
+	before := liveHeap()
 	b := NewBook()
 	var buf []byte
 	for i := range n {
 		buf = fmt.Appendf(buf[:0], "delivery-%d", i)
 		b.references[referenceKey("espresso", id.Reference(buf))] = received(1)
 	}
-	used := heap() - before
+	used := liveHeap() - before
 	t.Logf("%d references take %.1f MB", n, float64(used)/1e6)
 	if len(b.references) != n {
 		t.Errorf("%d references are kept apart, not %d", len(b.references), n)
 	}
 	if used > 60e6 {
 		t.Errorf("%d references take %d bytes", n, used)
+	}
+	runtime.KeepAlive(b)
+}
+
+// TestReservationsStaySmall: there is a reservation for each open order. Events are read with texts of their own, of which nothing
+// may stay: neither of a reservation's first event nor of its later ones.
+func TestReservationsStaySmall(t *testing.T) {
+	const n = 100_000
+	own := func(i int) id.SKU { return id.SKU(fmt.Sprintf("waybill-item-%02d", i)) }
+	b := NewBook()
+	apply := func(e Event) {
+		if err := b.Apply(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 20 {
+		apply(Received{SKU: own(i), Quantity: MaxQuantity, Reference: "in"})
+	}
+	before := liveHeap()
+	for i := range n {
+		r := func() id.Reservation { return id.Reservation(fmt.Sprintf("%026d-res", i)) }
+		apply(Held{ReservationID: r(), Lines: []Line{{own(i % 10), 1}, {own(10 + i%10), 2}}, At: at("10:00:00")})
+		if i%2 == 0 {
+			apply(Committed{ReservationID: r(), At: at("10:00:01")})
+		}
+	}
+	used := liveHeap() - before
+	t.Logf("a reservation takes %d bytes", used/n)
+	if used > 140*n {
+		t.Errorf("%d reservations take %d bytes", n, used)
 	}
 	runtime.KeepAlive(b)
 }

@@ -17,7 +17,7 @@ type Cut struct {
 	piece  int // bytes that are put together under the owner's lock
 
 	units        []units               // that have changed since
-	reservations []Reservation         // that have changed or ended since
+	reservations []packed              // that have changed or ended since
 	references   map[[16]byte]struct{} // that were used since
 }
 
@@ -52,10 +52,10 @@ func (c *Cut) keepUnits(u *units) {
 	}
 }
 
-func (c *Cut) keepReservation(e *entry) {
-	if c != nil && e.cut != c.number {
-		e.cut = c.number
-		c.reservations = append(c.reservations, e.Reservation)
+func (c *Cut) keepReservation(r *packed) {
+	if c != nil && r.cut != c.number {
+		r.cut = c.number
+		c.reservations = append(c.reservations, *r)
 	}
 }
 
@@ -102,17 +102,18 @@ func (c *Cut) Save(w io.Writer, mu sync.Locker) error {
 			return err
 		}
 	}
-	for _, e := range c.book.reservations {
-		if e.cut == c.number {
+	for key, r := range c.book.reservations {
+		if r.cut == c.number {
 			continue
 		}
-		e.cut = c.number
-		if err := p.reservation(e.Reservation); err != nil {
+		r.cut = c.number
+		c.book.reservations[key] = r
+		if err := p.reservation(c.book.unpack(r)); err != nil {
 			return err
 		}
 	}
 	for _, r := range c.reservations {
-		if err := p.reservation(r); err != nil {
+		if err := p.reservation(c.book.unpack(r)); err != nil {
 			return err
 		}
 	}

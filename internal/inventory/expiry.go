@@ -1,62 +1,64 @@
 package inventory
 
-import "container/heap"
+import (
+	"container/heap"
 
-// entry is a live reservation and its place in the heap of time limits; -1 where it has none.
-type entry struct {
-	Reservation
-	place int
-	cut   uint32 // the last cut that has it, as it was then
-}
+	"waybill/internal/id"
+	"waybill/internal/timestamp"
+)
 
 // expiries is the heap of the reservations with a time limit, the earliest first, by id among equals.
-type expiries []*entry
-
-// set puts the entry where its ExpiresAt belongs, in, within or out of the heap.
-func (h *expiries) set(e *entry) {
-	switch limited := !e.ExpiresAt.IsZero(); {
-	case limited && e.place < 0:
-		heap.Push(h, e)
-	case limited:
-		heap.Fix(h, e.place)
-	case e.place >= 0:
-		heap.Remove(h, e.place)
-	}
+type expiries struct {
+	limits []limit
+	places map[id.Reservation]int // in limits
 }
 
-// remove takes the entry out of the heap, if it is there.
-func (h *expiries) remove(e *entry) {
-	if e.place >= 0 {
-		heap.Remove(h, e.place)
+type limit struct {
+	at          uint64 // milliseconds, as timestamp.Time counts them
+	reservation id.Reservation
+}
+
+// set puts the reservation where its time limit belongs, in, within or out of the heap.
+func (h *expiries) set(r id.Reservation, at timestamp.Time) {
+	place, known := h.places[r]
+	switch {
+	case at.IsZero() && known:
+		heap.Remove(h, place)
+	case at.IsZero():
+	case known:
+		h.limits[place].at = at.Millis()
+		heap.Fix(h, place)
+	default:
+		heap.Push(h, limit{at.Millis(), r})
 	}
 }
 
 // Len, Less, Swap, Push and Pop are for container/heap.
 
-func (h expiries) Len() int { return len(h) }
+func (h *expiries) Len() int { return len(h.limits) }
 
-func (h expiries) Less(i, j int) bool {
-	if a, b := h[i].ExpiresAt, h[j].ExpiresAt; a != b {
-		return a.Before(b)
+func (h *expiries) Less(i, j int) bool {
+	if a, b := h.limits[i], h.limits[j]; a.at != b.at {
+		return a.at < b.at
 	}
-	return h[i].ReservationID < h[j].ReservationID
+	return h.limits[i].reservation < h.limits[j].reservation
 }
 
-func (h expiries) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i, j
+func (h *expiries) Swap(i, j int) {
+	h.limits[i], h.limits[j] = h.limits[j], h.limits[i]
+	h.places[h.limits[i].reservation], h.places[h.limits[j].reservation] = i, j
 }
 
 func (h *expiries) Push(x any) {
-	e := x.(*entry)
-	e.place = len(*h)
-	*h = append(*h, e)
+	l := x.(limit)
+	h.places[l.reservation] = len(h.limits)
+	h.limits = append(h.limits, l)
 }
 
 func (h *expiries) Pop() any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last], *h = nil, (*h)[:last]
-	e.place = -1
-	return e
+	last := len(h.limits) - 1
+	l := h.limits[last]
+	h.limits[last], h.limits = limit{}, h.limits[:last]
+	delete(h.places, l.reservation)
+	return l
 }

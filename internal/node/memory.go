@@ -13,9 +13,10 @@ import (
 // pile up to the budget, as it grows the collector runs sooner, and at rest what is free goes back to the system. It is for a
 // process that runs one node: the collector is the process's.
 type memory struct {
-	durable func() uint64 // moves while there is work
-	quit    chan struct{}
-	done    chan struct{}
+	durable  func() uint64 // moves while there is work
+	interval time.Duration
+	quit     chan struct{}
+	done     chan struct{}
 }
 
 const (
@@ -24,7 +25,7 @@ const (
 	leastPercent   = 40 // the collector's CPU grows as this falls
 	mostPercent    = 400
 	restTicks      = 5  // so many intervals without work are rest
-	restAgain      = 75 // the store lets go of its indexes after two minutes: then there is more to give back
+	restAgain      = 30 // a site at rest leaves some 5 MB of garbage a minute, and the store lets go of its indexes after two
 )
 
 // tuneMemory begins, unless the operator has said by GOGC or GOMEMLIMIT how it is to be.
@@ -32,7 +33,7 @@ func (n *life) tuneMemory() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	m := &memory{durable: n.barrier.Durable, quit: make(chan struct{}), done: make(chan struct{})}
+	m := &memory{durable: n.barrier.Durable, interval: memoryInterval, quit: make(chan struct{}), done: make(chan struct{})}
 	before := debug.SetGCPercent(mostPercent)
 	go m.run()
 	n.onStop("memory", func(context.Context) error {
@@ -45,7 +46,7 @@ func (n *life) tuneMemory() {
 
 func (m *memory) run() {
 	defer close(m.done)
-	tick := time.NewTicker(memoryInterval)
+	tick := time.NewTicker(m.interval)
 	defer tick.Stop()
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	last, still := m.durable(), 0
@@ -60,7 +61,9 @@ func (m *memory) run() {
 		if now := m.durable(); now != last {
 			last, still = now, 0
 		} else if still++; still%restAgain == restTicks {
-			runtime.GC() // what pools hold is let go by the second collection
+			if still == restTicks {
+				runtime.GC() // what pools hold is let go by the second collection
+			}
 			debug.FreeOSMemory()
 		}
 	}

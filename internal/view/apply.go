@@ -24,6 +24,7 @@ func (v *View) Apply(ctx context.Context, events []Event) error {
 		return err
 	}
 	defer unlock()
+	defer v.idle.Reset(idleAfter)
 	at, _ := v.progress.now()
 	wake := false
 	err = v.with(ctx, "take in events", func(s *store) error {

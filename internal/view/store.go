@@ -200,6 +200,14 @@ func (s *store) prepare(ctx context.Context) (err error) {
 	return err
 }
 
+// forget lets go of what is remembered and cached. It belongs to who writes.
+func (s *store) forget(ctx context.Context) error {
+	s.recent.empty()
+	s.batch = batch{}
+	_, err := s.conn.ExecContext(ctx, "PRAGMA shrink_memory")
+	return err
+}
+
 // close releases everything; clean marks the file as sound first, unless it was found damaged.
 func (s *store) close(clean bool) (err error) {
 	if s.readers != nil {

@@ -6,6 +6,7 @@ package view
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -23,7 +24,11 @@ type View struct {
 	store      *store        // nil once closed
 	progress   progress
 	dueChanged chan struct{}
+	idle       *time.Timer // runs out when nothing was applied for idleAfter
 }
+
+// idleAfter is how long a view without events keeps what makes writing fast.
+const idleAfter = 5 * time.Second
 
 // Open opens the view at path, or makes an empty one. A file of another schema version or a damaged one is thrown away,
 // which the log says; the position is then 0 and the caller applies the journal from its beginning. A file that was in use
@@ -36,13 +41,30 @@ func Open(ctx context.Context, path string, log zerolog.Logger) (*View, error) {
 	}
 	v := &View{path: path, log: log, writing: make(chan struct{}, 1), store: st, dueChanged: make(chan struct{}, 1)}
 	v.progress.move(at)
+	v.idle = time.AfterFunc(idleAfter, v.rest)
 	return v, nil
+}
+
+// rest gives back the memory that a busy writer needs: some megabytes, in many small pieces, each of which keeps a page of the heap.
+func (v *View) rest() {
+	select {
+	case v.writing <- struct{}{}:
+		defer func() { <-v.writing }()
+	default:
+		return // who is writing starts the timer again
+	}
+	ctx := context.Background() // a moment without input or output
+	err := v.with(ctx, "give memory back", func(s *store) error { return s.forget(ctx) })
+	if err != nil && fault.CodeOf(err) != fault.Unavailable {
+		v.log.Warn().Err(err).Msg("the lists keep the memory that they don't need")
+	}
 }
 
 // Close waits for the Apply at work and for the reads under way, then closes the file. A second Close does nothing.
 func (v *View) Close() error {
 	v.writing <- struct{}{}
 	defer func() { <-v.writing }()
+	v.idle.Stop()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.store == nil {
