@@ -202,7 +202,7 @@ func (h *host) round(ctx context.Context, callers int, length time.Duration) (m 
 	}
 	calls := max(1, m.result.Count)
 	m.cpu = (after.cpu - before.cpu) / time.Duration(calls)
-	m.allocs = float64(after.mallocs-before.mallocs) / float64(calls)
+	m.allocs = float64((after.mallocs - before.mallocs) / uint64(calls)) // whole ones, as go test counts them
 	return m, nil
 }
 
