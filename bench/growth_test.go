@@ -108,6 +108,9 @@ func (s *site) resident(t *testing.T) int64 {
 			pids += " " + string(text)
 		}
 	}
+	if len(strings.Fields(pids)) < 2 {
+		t.Fatal("etcd's process is not to be found")
+	}
 	var own, program int64
 	for _, pid := range strings.Fields(pids) {
 		text, err := os.ReadFile("/proc/" + pid + "/smaps_rollup")

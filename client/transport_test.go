@@ -47,7 +47,10 @@ func (s *testSite) relay() string {
 				continue
 			}
 			// Who has something to say at the end is heard, whatever the other one writes meanwhile.
-			copied := func(to, from net.Conn) { _, _ = io.Copy(to, from); _ = to.(interface{ CloseWrite() error }).CloseWrite() }
+			copied := func(to, from net.Conn) {
+				_, _ = io.Copy(to, from)
+				_ = to.(interface{ CloseWrite() error }).CloseWrite()
+			}
 			all.Go(func() {
 				var there sync.WaitGroup
 				there.Go(func() { copied(out, in) })

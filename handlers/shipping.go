@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/go-json-experiment/json"
 	"github.com/rs/zerolog"
 
 	"waybill/configs"
@@ -367,17 +368,11 @@ func (s *Shipping) Plan(ctx context.Context, r journal.Record) error {
 	if err != nil {
 		return err
 	}
-	last, newer, err := s.journal.Newer(ctx, r)
+	now, err := s.order(ctx, r.Subject)
 	if err != nil {
 		return err
 	}
-	now := o
-	if newer {
-		if now, err = hold[order.State](last); err != nil {
-			return err
-		}
-	}
-	switch now.state.Status {
+	switch now.Status {
 	case order.StatusCancelling: // the reservation decides, as it does for the one who cancels
 		_, err := call(ctx, s.calls, s.hook, subjects.InventoryEnd, &subjects.EndRequest{ReservationID: o.state.ReservationID, Lines: stockLines(o.state.Lines)})
 		if fault.CodeOf(err) == fault.FailedPrecondition {
@@ -392,6 +387,22 @@ func (s *Shipping) Plan(ctx context.Context, r journal.Record) error {
 		return err
 	}
 	return s.simulate(ctx, h.state)
+}
+
+// order is what an order, of which there is an event, is by now. Error: unavailable also where the store says that there is none, as it
+// does of what it can't read.
+func (s *Shipping) order(ctx context.Context, subject string) (now order.State, err error) {
+	text, ok, err := s.journal.State(ctx, subject)
+	switch {
+	case err != nil:
+		return now, err
+	case !ok:
+		return now, fault.New(fault.Unavailable, "the store does not find the last event of %s, which it has", subject)
+	}
+	if err := json.Unmarshal(text, &now); err != nil {
+		return now, fault.Wrap(err, fault.Internal, "the last event of %s can't be read; run waybill verify", subject)
+	}
+	return now, nil
 }
 
 // planned is an order's lines as a shipment has them, each with what it costs the customer.

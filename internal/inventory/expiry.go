@@ -26,7 +26,7 @@ func (h *expiries) set(r id.Reservation, at timestamp.Time) {
 		heap.Remove(h, place)
 	case at.IsZero():
 	case known:
-		h.limits[place].at = at.Millis()
+		h.limits[place], h.places[r] = limit{at.Millis(), r}, place // r lies in the memory of what the reservation is now
 		heap.Fix(h, place)
 	default:
 		heap.Push(h, limit{at.Millis(), r})

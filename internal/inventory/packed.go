@@ -16,7 +16,7 @@ type packed struct {
 }
 
 // id is a part of the text, so that a map's key takes no memory of its own.
-func (p packed) id() id.Reservation { return id.Reservation(p.text[1 : 1+p.text[0]]) }
+func (p packed) id() id.Reservation { return id.Reservation((&unpacker{rest: p.text}).text()) }
 
 // pack takes a live reservation whose SKUs the book knows.
 func (b *Book) pack(r Reservation) string {

@@ -317,6 +317,23 @@ func TestDeadLetterNeedsItsStream(t *testing.T) {
 	}
 }
 
+// An event is not acknowledged before its dead letter is durable.
+func TestDeadLetterIsDurable(t *testing.T) {
+	b := newBed(t)
+	barrier := newFakeBarrier()
+	barrier.durable, barrier.syncFails = 1, errors.New("no disk")
+	mustAppend(t, b.journal(nil), "o-1", Record{}, 1)
+	c := consume(b, barrier, nil, func(context.Context, Record, int) error { return fault.New(fault.InvalidArgument, "no") })
+	c.until("two tries", func() bool { return c.calls >= 2 })
+	barrier.mu.Lock()
+	barrier.syncFails = nil
+	barrier.mu.Unlock()
+	c.drained()
+	if dead := letters(t, b); len(dead) != 1 {
+		t.Errorf("%d dead letters, want 1", len(dead))
+	}
+}
+
 // Nothing is acted on before it is durable.
 func TestConsumeWaitsForTheBarrier(t *testing.T) {
 	b := newBed(t)

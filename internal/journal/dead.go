@@ -26,7 +26,7 @@ const (
 // maxReason bounds the reason in a dead letter, in bytes.
 const maxReason = 500
 
-// bury writes the dead letter of an event. Its message id keeps an event that is given up twice in a row from lying there twice.
+// bury writes the dead letter of an event, durably: with it all that the handler wrote. Its message id keeps an event that is given up twice in a row from lying there twice.
 // The reason in it is fit for any reader of the dead letters: the log alone has the cause.
 func (w *consumption) bury(ctx context.Context, t *task, reason error, tries int) error {
 	r := t.record
@@ -50,7 +50,7 @@ func (w *consumption) bury(ctx context.Context, t *task, reason error, tries int
 	if _, err := requestMsg(ctx, w.j.nc, letter); err != nil {
 		return publishFault(err, "the dead letter")
 	}
-	return nil
+	return w.j.barrier.Sync(ctx)
 }
 
 // clip makes a text fit for a header: one line of at most maxReason bytes.

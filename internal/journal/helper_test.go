@@ -85,6 +85,10 @@ type fakeBarrier struct {
 	waited  []uint64
 	noted   uint64
 	err     error
+
+	syncs     int
+	syncFails error
+
 	changed chan struct{} // closed when durable or err changes
 	asked   chan struct{} // closed when somebody begins to wait
 }
@@ -110,6 +114,13 @@ func (f *fakeBarrier) Wait(ctx context.Context, sequence uint64) error {
 	}
 	defer f.mu.Unlock()
 	return f.err
+}
+
+func (f *fakeBarrier) Sync(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.syncs++
+	return f.syncFails
 }
 
 func (f *fakeBarrier) Durable() uint64 {

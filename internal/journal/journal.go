@@ -23,9 +23,12 @@ import (
 type Barrier interface {
 	// Wait returns once everything up to sequence is durable.
 	Wait(ctx context.Context, sequence uint64) error
+	// Sync returns once all that was written before it was called is durable, whatever it is: what is kept beside the journal has
+	// no sequence in it.
+	Sync(ctx context.Context) error
 	// Durable is the highest sequence that is known to be durable.
 	Durable() uint64
-	// Note tells the barrier that the store acknowledged the sequence.
+	// Note tells the barrier that the store acknowledged the sequence: to whoever calls it, or to another service, which said so.
 	Note(sequence uint64)
 }
 
@@ -108,5 +111,6 @@ func (j *Journal) settled(ctx context.Context, sequence uint64) error {
 type noBarrier struct{}
 
 func (noBarrier) Wait(context.Context, uint64) error { return nil }
+func (noBarrier) Sync(context.Context) error         { return nil }
 func (noBarrier) Durable() uint64                    { return ^uint64(0) }
 func (noBarrier) Note(uint64)                        {}

@@ -55,34 +55,31 @@ func TestLoadMany(t *testing.T) {
 	codeIs(t, err, fault.InvalidArgument)
 }
 
-// Newer and Body tell what Load and Get tell of the same subject, as far as they tell it.
-func TestNewerAndBody(t *testing.T) {
+// State tells what Load tells of the same subject, as far as it tells it.
+func TestState(t *testing.T) {
 	j := newBed(t).journal(nil)
 	first := mustAppend(t, j, "a", Record{}, 1)
-	mustAppend(t, j, "b", Record{}, 3) // of another subject: it is not newer
-	s := &scope.Scope{}
-	if last, newer, err := j.Newer(scope.With(t.Context(), s), first); err != nil || newer || last.ID != "" {
-		t.Errorf("nothing has happened since, and there is %+v, %v, %v", last, newer, err)
+	mustAppend(t, j, "b", Record{}, 3)
+	for range 2 {
+		want, _, err := j.Load(t.Context(), first.Subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &scope.Scope{}
+		got, ok, err := j.State(scope.With(t.Context(), s), first.Subject)
+		if err != nil || !ok || string(got) != string(want.State) || s.Highest() != 0 {
+			t.Errorf("the state is %s, %v, %v, and %d was noted; want %s", got, ok, err, s.Highest(), want.State)
+		}
+		first = mustAppend(t, j, "a", want, 1)
 	}
-	if s.Highest() != first.Sequence {
-		t.Errorf("noted %d, want %d", s.Highest(), first.Sequence)
+	if got, ok, err := j.State(t.Context(), orderSubject("nobody")); err != nil || ok || got != nil {
+		t.Errorf("of an unknown subject: %s, %v, %v", got, ok, err)
 	}
-	second := mustAppend(t, j, "a", first, 2)
-	if last, newer, err := j.Newer(scope.With(t.Context(), s), first); err != nil || !newer || last.ID != second.ID || last.Hash != second.Hash {
-		t.Errorf("the newer event is %+v, %v, %v; want %+v", last, newer, err, second)
-	}
-	if s.Highest() != second.Sequence {
-		t.Errorf("noted %d, want %d", s.Highest(), second.Sequence)
-	}
-	m, _, err := j.stream.Get(t.Context(), second.Subject)
-	if err != nil {
+	if _, err := j.js.Publish(t.Context(), orderSubject("broken"), []byte(`{"v":1,"state":`)); err != nil {
 		t.Fatal(err)
 	}
-	if body, ok, err := j.stream.Body(t.Context(), second.Subject); err != nil || !ok || string(body) != string(m.Data) {
-		t.Errorf("the body is %q, %v, %v; want %q", body, ok, err, m.Data)
-	}
-	if body, ok, err := j.stream.Body(t.Context(), orderSubject("nobody")); err != nil || ok || body != nil {
-		t.Errorf("of an unknown subject: %q, %v, %v", body, ok, err)
+	if _, _, err := j.State(t.Context(), orderSubject("broken")); fault.CodeOf(err) != fault.Internal {
+		t.Errorf("of one that can't be read: %v", err)
 	}
 }
 

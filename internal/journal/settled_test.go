@@ -17,6 +17,8 @@ type othersBarrier struct {
 
 func (b *othersBarrier) Note(sequence uint64) { b.noted = sequence }
 
+func (b *othersBarrier) Sync(context.Context) error { return nil }
+
 func (b *othersBarrier) Durable() uint64 {
 	if !time.Now().Before(b.at) {
 		b.reached = b.noted

@@ -102,25 +102,6 @@ func (s *Stream) Body(ctx context.Context, subject string) (body []byte, ok bool
 
 var withoutHeaders = []byte(`{"no_hdr":true}`)
 
-// follows reports whether the exact subject has a message behind the sequence. It is cheaper than Get where there is none.
-func (s *Stream) follows(ctx context.Context, subject string, sequence uint64) (bool, error) {
-	request, err := json.Marshal(getRequest{Seq: sequence + 1, Next: subject})
-	if err != nil {
-		return false, fault.Wrap(err, fault.Internal, "a request to the store can't be written")
-	}
-	reply, err := s.ask(ctx, s.api+"DIRECT.GET."+s.name, request)
-	if err != nil {
-		return false, readFault(err, subject)
-	}
-	switch reply.Status() {
-	case "":
-		return true, nil
-	case statusNotFound:
-		return false, nil
-	}
-	return false, statusFault(reply.Status(), "", subject)
-}
-
 // Range returns up to limit messages of any subject from the sequence on, in order. Fewer than limit means that the end was
 // reached. Errors: unavailable, deadline_exceeded.
 func (s *Stream) Range(ctx context.Context, from uint64, limit int) ([]Message, error) {

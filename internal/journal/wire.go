@@ -15,6 +15,7 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/lean"
+	"waybill/internal/sleep"
 )
 
 // requestTimeout bounds every wait for a single answer of the store whose caller set no earlier end.
@@ -122,20 +123,19 @@ func request(ctx context.Context, link lean.Link, m *outgoing) (publishAck, erro
 // begin sends a request as soon as there is a connection.
 func begin(ctx context.Context, link lean.Link, subject string, h lean.Header, body []byte) (*lean.Pending, error) {
 	const pause = 10 * time.Millisecond
-	p, err := link.Start(subject, h, body)
-	if !errors.Is(err, nats.ErrDisconnected) {
-		return p, err
-	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
+	waiting := false
 	for {
 		p, err := link.Start(subject, h, body)
 		if !errors.Is(err, nats.ErrDisconnected) {
 			return p, err
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !waiting {
+			waiting = true
+			var cancel context.CancelFunc
+			ctx, cancel = bounded(ctx)
+			defer cancel()
+		}
+		if !sleep.For(ctx, pause) {
 			return nil, err
 		}
 	}

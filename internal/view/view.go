@@ -51,7 +51,7 @@ func (v *View) rest() {
 	case v.writing <- struct{}{}:
 		defer func() { <-v.writing }()
 	default:
-		return // who is writing starts the timer again
+		return // whoever is writing does not rest
 	}
 	ctx := context.Background() // a moment without input or output
 	err := v.with(ctx, "give memory back", func(s *store) error { return s.forget(ctx) })
