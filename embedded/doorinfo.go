@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	lineBuffer = 2 << 10 // bytes that a line of the server's may have; its INFO has less than 600
+	lineBuffer = 4 << 10 // bytes that a line of the server's may have; its INFO has less than 600
 	info       = "INFO {"
 )
 

@@ -3,6 +3,7 @@ package embedded
 import (
 	"bytes"
 	"container/list"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -50,7 +51,9 @@ func (r *relay) run() {
 		out = in
 	}
 	if err != nil {
-		d.log.Warn().Err(err).Str("from", r.from).Msg("a NATS client was turned away")
+		if !errors.Is(err, net.ErrClosed) { // by the door, or the server that stops
+			d.log.Warn().Err(err).Str("from", r.from).Msg("a NATS client was turned away")
+		}
 		return
 	}
 	var both sync.WaitGroup
@@ -63,7 +66,7 @@ func (r *relay) run() {
 func (r *relay) enter() (net.Conn, error) {
 	inside, err := r.door.inside()
 	if err != nil {
-		return nil, err // the server stops
+		return nil, net.ErrClosed // the server stops
 	}
 	if !r.join(inside) {
 		inside.Close()

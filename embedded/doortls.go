@@ -1,23 +1,74 @@
 package embedded
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"net"
 	"runtime"
+	"slices"
+	"sync"
 	"time"
 )
 
-const maxHandshake = 32 << 10 // bytes that a client may send in it; most send less than 3,000
+const (
+	maxHandshake = 16 << 10 // bytes that a client may send in it; most send less than 3,000
+	mostBegun    = 64       // handshakes that wait to be computed for the first time
+)
 
 // handshakes secures the connections of a site's clients, whichever door they come to. Its methods are safe for concurrent use.
 type handshakes struct {
 	config *tls.Config
-	turns  chan struct{} // has one in it for each handshake that computes: half of the cores are enough for them
+
+	mu   sync.Mutex
+	free int          // turns to compute that nobody has; half of the cores are enough for handshakes
+	owed []chan error // those that wait for a turn and have been answered once, the first first
+	new  []chan error // those to which nothing was said yet, the last last
 }
 
 func newHandshakes(config *tls.Config) *handshakes {
-	return &handshakes{config: config, turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
+	return &handshakes{config: config, free: max(1, runtime.GOMAXPROCS(0)/2)}
+}
+
+// take waits for a turn. Who has been answered comes before who has not, and of these the last before the first, which has to go where
+// too many wait: where more begin than can be computed, those who come first would all have gone when their turn comes. Nobody who has a
+// turn waits for anything.
+func (s *handshakes) take(answered bool) error {
+	s.mu.Lock()
+	if s.free > 0 {
+		s.free--
+		s.mu.Unlock()
+		return nil
+	}
+	turn := make(chan error, 1)
+	if answered {
+		s.owed = append(s.owed, turn)
+	} else {
+		if len(s.new) == mostBegun {
+			s.new[0] <- errCrowd
+			s.new = slices.Delete(s.new, 0, 1)
+		}
+		s.new = append(s.new, turn)
+	}
+	s.mu.Unlock()
+	return <-turn
+}
+
+// give hands a turn on.
+func (s *handshakes) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := len(s.new) - 1
+	switch {
+	case len(s.owed) > 0:
+		s.owed[0] <- nil
+		s.owed = slices.Delete(s.owed, 0, 1)
+	case last >= 0:
+		s.new[last] <- nil
+		s.new = slices.Delete(s.new, last, last+1)
+	default:
+		s.free++
+	}
 }
 
 func (s *handshakes) begin(conn net.Conn) *handshaking {
@@ -44,21 +95,29 @@ func greeting(inside, conn net.Conn) error {
 	if err != nil {
 		return err
 	}
+	if !bytes.HasSuffix(buf[:n], []byte("\n")) {
+		return errInfo
+	}
 	_, err = conn.Write(buf[:n])
 	return err
 }
 
-var errHandshake = errors.New("the handshake is too long")
+var (
+	errHandshake = errors.New("the handshake is too long")
+	errCrowd     = errors.New("too many handshakes have begun")
+	errInfo      = errors.New("the server's greeting is too long")
+)
 
 // handshaking is a client's connection until its handshake is over, which one goroutine makes. It brings only so many bytes until then, as
 // TLS keeps what comes. What they bring about is computed in turn, as a client can cause more work than it has itself; who waits for the
 // client has no turn.
 type handshaking struct {
 	net.Conn
-	of   *handshakes
-	turn bool
-	left int // bytes that may still come
-	over bool
+	of       *handshakes
+	turn     bool
+	left     int  // bytes that may still come
+	answered bool // something was said to the client
+	over     bool
 }
 
 func (h *handshaking) Read(b []byte) (int, error) {
@@ -74,20 +133,23 @@ func (h *handshaking) Read(b []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	h.of.turns <- struct{}{} // nobody who has a turn waits for anything
+	if err := h.of.take(h.answered); err != nil {
+		return n, err
+	}
 	h.turn = true
 	return n, h.Conn.SetReadDeadline(time.Time{}) // it may have been closed meanwhile
 }
 
 func (h *handshaking) Write(b []byte) (int, error) {
 	h.rest()
+	h.answered = true
 	return h.Conn.Write(b)
 }
 
 func (h *handshaking) rest() {
 	if h.turn {
 		h.turn = false
-		<-h.of.turns
+		h.of.give()
 	}
 }
 

@@ -257,6 +257,68 @@ func TestTLSHandshakeTurns(t *testing.T) {
 	}
 }
 
+// A flood of handshakes that are begun twice as fast as they can be computed, and never ended, keeps nobody out who tries again.
+func TestTLSFloodOfHellos(t *testing.T) {
+	server, client := certificate(t)
+	server.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		time.Sleep(time.Duration(max(1, runtime.GOMAXPROCS(0)/2)) * 10 * time.Millisecond) // 100 each second
+		return nil, nil
+	}
+	w := way{"TLS", server, client}
+	n := startNATS(t, t.TempDir(), func(c *NATSConfig) { c.TLS = server })
+	d := w.door(t, n, 1024)
+	hello := clientHello(t, client)
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	defer flood.Wait()
+	defer close(stop)
+	flood.Go(func() {
+		var conns []net.Conn
+		defer func() {
+			for _, c := range conns {
+				c.Close()
+			}
+		}()
+		for tick := time.NewTicker(5 * time.Millisecond); ; {
+			select {
+			case <-stop:
+				tick.Stop()
+				return
+			case <-tick.C:
+			}
+			conn, err := net.Dial("tcp", d.listener.Addr().String())
+			if err != nil {
+				continue
+			}
+			conns = append(conns, conn)
+			_, _ = conn.Write(hello)
+			if len(conns) > 1000 {
+				conns[0].Close()
+				conns = conns[1:]
+			}
+		}
+	})
+	soon(t, "a crowd", func() bool { _, newcomers := d.count(); return newcomers >= 128 })
+	in, tries, began := 0, 0, time.Now()
+	for in < 3 && time.Since(began) < 15*time.Second {
+		tries++
+		conn, err := net.Dial("tcp", d.listener.Addr().String())
+		check(t, err)
+		_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+		if strings.HasPrefix(readLine(t, conn), "INFO ") {
+			secure := tls.Client(conn, client)
+			if _, err := secure.Write([]byte("CONNECT {\"verbose\":true}\r\n")); err == nil && strings.HasPrefix(readLine(t, secure), "+OK") {
+				in++
+			}
+		}
+		conn.Close()
+	}
+	t.Logf("%d tries got in %d times, in %v", tries, in, time.Since(began))
+	if in < 3 { // hardly one, where those who come first have their turn first
+		t.Error("who tries again does not get in")
+	}
+}
+
 // Who is refused is told why, and the log says where that one came from.
 func TestTLSRefused(t *testing.T) {
 	server, client := certificate(t)

@@ -146,7 +146,9 @@ func (s *session) flush() {
 	}
 	s.out, s.spare = s.spare[:0], nil
 	s.mu.Unlock()
+	s.under.begin()
 	_, err := s.conn.Write(out)
+	s.under.end()
 	s.mu.Lock()
 	if cap(out) <= keptBuffer {
 		s.spare = out

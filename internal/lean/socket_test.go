@@ -23,6 +23,7 @@ type valve struct {
 
 	mu   sync.Mutex
 	open chan struct{} // closed while it is open
+	rest time.Duration // after each read of 16 KB
 }
 
 func newValve(t testing.TB, transport string) *valve {
@@ -52,12 +53,13 @@ func (v *valve) put(out net.Conn) net.Conn {
 	v.all.Go(func() {
 		defer in.Close()
 		defer out.Close()
-		buffer := make([]byte, 64<<10)
+		buffer := make([]byte, 16<<10)
 		for {
 			v.mu.Lock()
-			open := v.open
+			open, rest := v.open, v.rest
 			v.mu.Unlock()
 			<-open
+			time.Sleep(rest)
 			n, err := in.Read(buffer)
 			if err == nil {
 				_, err = out.Write(buffer[:n])
@@ -100,6 +102,93 @@ func (v *valve) pair() (mine, theirs net.Conn) {
 	return mine, theirs
 }
 
+// client is one behind the valve.
+func (v *valve) client(p *place, transport string) *Conn {
+	v.t.Helper()
+	c, err := p.lean(transport, Login{}, func(o *Options) {
+		if dial := o.Dial; dial != nil {
+			o.Dial = func(ctx context.Context) (net.Conn, error) {
+				conn, err := dial(ctx)
+				if err != nil {
+					return nil, err
+				}
+				return v.put(conn), nil
+			}
+		}
+		o.Wrap = v.put
+	})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.t.Cleanup(c.Close)
+	return c
+}
+
+// A request to a server that reads slowly is not written by its caller for long, however many writes TLS or WebSocket make of it.
+func TestServerThatReadsSlowly(t *testing.T) {
+	more := func(o *server.Options) { o.MaxPayload = 1 << 20 }
+	open, secured := newPlace(t, false, more), newPlace(t, true, more)
+	for _, transport := range transports {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			p := open
+			if isSecure(transport) {
+				p = secured
+			}
+			other, err := p.lean(transport, Login{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(other.Close)
+			echo(t, other, transport+".echo")
+			v := newValve(t, "process") // which keeps nothing on its way
+			c := v.client(p, transport)
+			large := bytes.Repeat([]byte("x"), 1000<<10)
+			if m, err := request(within(t), c, transport+".echo", nil, large); err != nil || len(m.Data) != len(large) {
+				t.Fatalf("%d bytes came back, %v", len(m.Data), err)
+			}
+			v.mu.Lock()
+			v.rest = 10 * time.Millisecond
+			v.mu.Unlock()
+			began := time.Now()
+			sent, err := c.Start(transport+".echo", nil, large)
+			if took := time.Since(began); err != nil || took > 300*time.Millisecond {
+				t.Errorf("it was written for %v, %v", took, err)
+			}
+			if m, err := sent.WaitFor(within(t), 10*time.Second); err != nil || !bytes.Equal(m.Data, large) {
+				t.Errorf("%d bytes came back, %v", len(m.Data), err)
+			}
+			if c.Sessions() != 1 {
+				t.Errorf("%d sessions", c.Sessions())
+			}
+		})
+	}
+}
+
+// What a layer above says in between, with a deadline of its own, ends nothing that is caught up.
+func TestSocketKeepsDeadlinesToItself(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	s := newSocket(ours)
+	defer s.Close()
+	s.bound()
+	if n, err := s.Write(make([]byte, 10)); n != 10 || err != nil || !s.behind.Load() {
+		t.Fatalf("%d bytes, %v, behind: %v", n, err, s.behind.Load())
+	}
+	finished := make(chan error, 1)
+	go func() { finished <- s.finish() }()
+	if err := s.SetWriteDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(60 * time.Millisecond)
+	if _, err := io.ReadFull(theirs, make([]byte, 10)); err != nil {
+		t.Error(err)
+	}
+	if err := <-finished; err != nil {
+		t.Errorf("it was not caught up: %v", err)
+	}
+}
+
 // A request to a server that does not read ends with its context, on every transport. What was handed over goes out once the server
 // reads again: whole, once, and in order.
 func TestServerThatDoesNotRead(t *testing.T) {
@@ -126,23 +215,7 @@ func TestServerThatDoesNotRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			v := newValve(t, transport)
-			c, err := p.lean(transport, Login{}, func(o *Options) {
-				if dial := o.Dial; dial != nil {
-					o.Dial = func(ctx context.Context) (net.Conn, error) {
-						conn, err := dial(ctx)
-						if err != nil {
-							return nil, err
-						}
-						return v.put(conn), nil
-					}
-				}
-				o.Wrap = v.put
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(c.Close)
-
+			c := v.client(p, transport)
 			release := v.shut()
 			t.Cleanup(release)
 			const full, requests, most, slack = 12, 20, 200 * time.Millisecond, 100 * time.Millisecond

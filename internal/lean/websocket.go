@@ -3,6 +3,7 @@ package lean
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 
@@ -24,11 +25,14 @@ func (c *Conn) webSocket(ctx context.Context, a address, conn net.Conn) (net.Con
 		WriteBufferSize: webSocketBuffer,
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	ws, _, err := d.DialContext(ctx, a.String(), nil)
+	ws, says, err := d.DialContext(ctx, a.String(), nil)
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
 	if err != nil {
+		if says != nil {
+			err = fmt.Errorf("%w: the server says %s", err, says.Status)
+		}
 		conn.Close()
 		return nil, err
 	}
@@ -58,7 +62,8 @@ func (a *answer) Read(b []byte) (int, error) {
 }
 
 // OverWebSocket is a WebSocket as a stream of bytes, which its messages carry: each write is one. One goroutine may read and one
-// write at a time; deadlines of writes are not kept. Close closes at once: a farewell would wait for a peer that may not answer.
+// write at a time; deadlines of writes are not kept. Close says no farewell, which would wait for a peer
+// that may not answer; that of TLS, below, does not wait for one.
 func OverWebSocket(ws *websocket.Conn) net.Conn { return &stream{Conn: ws.NetConn(), ws: ws} }
 
 type stream struct {

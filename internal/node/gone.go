@@ -21,7 +21,8 @@ func (s *services) lookForGone(ctx context.Context) error {
 		defer tick.Stop()
 		for {
 			select {
-			case now := <-tick.C:
+			case <-tick.C:
+				now := time.Now() // the tick may be an old one
 				for _, server := range s.serving() {
 					server.CancelGone(now, heard)
 				}

@@ -66,7 +66,7 @@ type boundedContext struct {
 	reply           string                  // where the answer is to go
 	abandon         context.CancelCauseFunc // ends the parent
 	gone            *atomic.Uint64          // counts those that are given up
-	unheard         bool                    // nobody listened there at the last look; of who looks alone
+	unheard         time.Time               // the first look since which nobody listens there; zero where somebody does; of who looks alone
 
 	mu     sync.Mutex
 	inner  context.Context // nil until somebody waits

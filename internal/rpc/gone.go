@@ -13,8 +13,11 @@ var ErrCallerGone error = fault.New(fault.DeadlineExceeded, "nobody waits for th
 // LookForGone is how often CancelGone is to be called.
 const LookForGone = 250 * time.Millisecond
 
+// unheardFor is a little less than there is between two looks.
+const unheardFor = LookForGone * 4 / 5
+
 // CancelGone cancels the requests at work whose callers have gone: that arrived LookForGone ago or before, and on whose reply subject
-// nobody listened at this call and at the one before it. Between the two a caller whose connection broke may come back. heard reports
+// nobody has listened since a call that was 200 ms ago or more. Meanwhile a caller whose connection broke may come back. heard reports
 // whether anybody listens to a subject; it is asked of slow requests only, and must not block. It returns how many were cancelled.
 // One goroutine may call it at a time.
 func (s *Server) CancelGone(now time.Time, heard func(reply string) bool) int {
@@ -25,9 +28,10 @@ func (s *Server) CancelGone(now time.Time, heard func(reply string) bool) int {
 	for _, c := range s.workers.slow(now.Add(-LookForGone)) {
 		switch {
 		case heard(c.reply):
-			c.unheard = false
-		case !c.unheard:
-			c.unheard = true
+			c.unheard = time.Time{}
+		case c.unheard.IsZero():
+			c.unheard = now
+		case now.Sub(c.unheard) < unheardFor: // looks that were due may come all at once
 		case c.giveUp():
 			gone++
 		}

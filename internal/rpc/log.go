@@ -27,6 +27,9 @@ func report(log zerolog.Logger) middleware {
 			if errors.As(err, &p) {
 				event = event.Bytes("stack", p.stack)
 			}
+			if !event.Enabled() {
+				return err
+			}
 			cause := ""
 			if x.scope != nil {
 				cause, _ = x.scope.Origin()
