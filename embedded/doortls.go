@@ -13,7 +13,7 @@ import (
 
 const (
 	maxHandshake = 16 << 10 // bytes that a client may send in it; most send less than 3,000
-	mostBegun    = 64       // handshakes that wait to be computed for the first time
+	mostBegun    = 256      // handshakes that wait to be computed for the first time
 )
 
 // handshakes secures the connections of a site's clients, whichever door they come to. Its methods are safe for concurrent use.

@@ -304,7 +304,7 @@ func TestTLSFloodOfHellos(t *testing.T) {
 		tries++
 		conn, err := net.Dial("tcp", d.listener.Addr().String())
 		check(t, err)
-		_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(300 * time.Millisecond))
 		if strings.HasPrefix(readLine(t, conn), "INFO ") {
 			secure := tls.Client(conn, client)
 			if _, err := secure.Write([]byte("CONNECT {\"verbose\":true}\r\n")); err == nil && strings.HasPrefix(readLine(t, secure), "+OK") {
