@@ -67,37 +67,37 @@ type getRequest struct {
 
 // Get returns the last message on the exact subject; ok is false where there is none. Errors: unavailable, deadline_exceeded.
 func (s *Stream) Get(ctx context.Context, subject string) (m Message, ok bool, err error) {
-	reply, err := s.ask(ctx, s.api+"DIRECT.GET."+s.name+"."+subject, nil)
-	if err != nil {
-		return Message{}, false, readFault(err, subject)
+	reply, ok, err := s.last(ctx, subject, nil)
+	if err != nil || !ok {
+		return Message{}, false, err
 	}
-	switch reply.Status() {
-	case "":
-		m, err := stored(reply.Headers(), reply.Data)
-		if err == nil && m.Subject != subject {
-			err = fault.New(fault.Internal, "the store answered for %s where %s was asked for", m.Subject, subject)
-		}
-		return m, err == nil, err
-	case statusNotFound:
-		return Message{}, false, nil
+	m, err = stored(reply.Headers(), reply.Data)
+	if err == nil && m.Subject != subject {
+		err = fault.New(fault.Internal, "the store answered for %s where %s was asked for", m.Subject, subject)
 	}
-	return Message{}, false, statusFault(reply.Status(), "", subject)
+	return m, err == nil, err
 }
 
 // Body is the content of the last message on the exact subject, without the headers, which the server would write out anew; ok is
 // false where there is none. Errors: those of Get.
 func (s *Stream) Body(ctx context.Context, subject string) (body []byte, ok bool, err error) {
-	reply, err := s.ask(ctx, s.api+"DIRECT.GET."+s.name+"."+subject, withoutHeaders)
+	reply, ok, err := s.last(ctx, subject, withoutHeaders)
+	return reply.Data, ok, err
+}
+
+// last asks for the last message on the exact subject.
+func (s *Stream) last(ctx context.Context, subject string, request []byte) (reply lean.Msg, ok bool, err error) {
+	reply, err = s.ask(ctx, s.api+"DIRECT.GET."+s.name+"."+subject, request)
 	if err != nil {
-		return nil, false, readFault(err, subject)
+		return lean.Msg{}, false, readFault(err, subject)
 	}
 	switch reply.Status() {
 	case "":
-		return reply.Data, true, nil
+		return reply, true, nil
 	case statusNotFound:
-		return nil, false, nil
+		return lean.Msg{}, false, nil
 	}
-	return nil, false, statusFault(reply.Status(), "", subject)
+	return lean.Msg{}, false, statusFault(reply.Status(), "", subject)
 }
 
 var withoutHeaders = []byte(`{"no_hdr":true}`)

@@ -134,6 +134,16 @@ func TestBrakeOfOthers(t *testing.T) {
 	}
 }
 
+// serveHeld has s serve get, which says when it is entered and stays until open is closed, and list, which answers at once.
+func serveHeld(s *Server, entered chan<- struct{}, open <-chan struct{}) {
+	Handle(s, endpointNamed("get"), func(ctx context.Context, a *ask) (*answer, error) {
+		entered <- struct{}{}
+		<-open
+		return greet(ctx, a)
+	})
+	Handle(s, endpointNamed("list"), greet)
+}
+
 // A method that is brisk turns away what its brake does not let in, and nothing else of the service; what has left makes room.
 func TestBrakeOfAService(t *testing.T) {
 	b := newBus(t)
@@ -141,12 +151,7 @@ func TestBrakeOfAService(t *testing.T) {
 	o := silent
 	o.Brisk = map[string]time.Duration{"get": time.Second}
 	s := b.serve(o, func(s *Server) {
-		Handle(s, endpointNamed("get"), func(ctx context.Context, a *ask) (*answer, error) {
-			entered <- struct{}{}
-			<-open
-			return greet(ctx, a)
-		})
-		Handle(s, endpointNamed("list"), greet)
+		serveHeld(s, entered, open)
 	})
 	s.endpoints[0].brake.bound.Store(leastInFlight)
 	c := NewCaller(b.link(), "local")

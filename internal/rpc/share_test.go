@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -16,12 +15,7 @@ func TestAnEndpointTakesNoMoreThanItsShare(t *testing.T) {
 	o := silent
 	o.MaxInFlight = func() int { return 32 }
 	s := b.serve(o, func(s *Server) {
-		Handle(s, endpointNamed("get"), func(ctx context.Context, a *ask) (*answer, error) {
-			entered <- struct{}{}
-			<-open
-			return greet(ctx, a)
-		})
-		Handle(s, endpointNamed("list"), greet)
+		serveHeld(s, entered, open)
 	})
 	c, ctx := NewCaller(b.link(), "local"), within(t)
 	var held sync.WaitGroup
