@@ -36,6 +36,7 @@ type door struct {
 	full    string                   // said to who is turned away
 	inside  func() (net.Conn, error) // to the server
 	poll    time.Duration
+	local   *locals
 	most    int            // connections
 	log     zerolog.Logger // sampled, as clients can make it write
 	quit    chan struct{}

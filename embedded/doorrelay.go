@@ -56,10 +56,13 @@ func (r *relay) run() {
 		}
 		return
 	}
+	to := newOutlet(out, r)
+	defer to.close()
 	var both sync.WaitGroup
-	both.Go(func() { r.out(out, inside) })
-	r.in(in, inside)
+	both.Go(func() { r.out(to, inside) })
+	r.in(in, inside, to)
 	both.Wait()
+	r.end()
 }
 
 // enter connects to the server.
@@ -102,17 +105,42 @@ func (r *relay) end() {
 
 // in carries what the client says, until there is no more. It needs no deadlines: the server takes what it is sent, or ends the
 // connection; what the client says after that is read and dropped.
-func (r *relay) in(outside, inside net.Conn) {
+func (r *relay) in(outside, inside net.Conn, to *outlet) {
 	defer inside.Close()
-	buf := make([]byte, firstBuffer)
+	words := intake{local: r.door.local, raw: r.door.local == nil, out: to, pass: func(b []byte) { _, _ = inside.Write(b) }}
+	buf, held := make([]byte, firstBuffer), 0
 	for fresh := true; ; {
-		n, err := outside.Read(buf)
-		if fresh && bytes.IndexByte(buf[:n], '\n') >= 0 {
+		n, err := outside.Read(buf[held:])
+		if fresh && bytes.IndexByte(buf[held:held+n], '\n') >= 0 {
 			fresh = false
 			r.door.heard(r)
 		}
-		if n > 0 {
-			_, _ = inside.Write(buf[:n])
+		n += held
+		taken := words.take(buf[:n])
+		held = copy(buf, buf[taken:n])
+		if err != nil {
+			return
+		}
+		if n == len(buf) && (held == n || n < lastBuffer) {
+			buf = append(make([]byte, 0, 2*n), buf[:held]...)[:2*n]
+		}
+	}
+}
+
+// out carries what the server says. When the server ends the connection, the client has a moment to read why: what it has sent
+// meanwhile must be read then, as the system would throw away what it has not read yet.
+func (r *relay) out(to *outlet, inside net.Conn) {
+	defer func() {
+		_ = to.conn.SetReadDeadline(time.Now().Add(farewellTime))
+		if c, ok := to.conn.(interface{ CloseWrite() error }); ok {
+			_ = c.CloseWrite()
+		}
+	}()
+	buf := make([]byte, firstBuffer)
+	for {
+		n, err := inside.Read(buf)
+		if n > 0 && to.write(buf[:n]) != nil {
+			return
 		}
 		if err != nil {
 			return
@@ -121,31 +149,12 @@ func (r *relay) in(outside, inside net.Conn) {
 	}
 }
 
-// out carries what the server says. When the server ends the connection, the client has a moment to read why: what it has sent
-// meanwhile must be read then, as the system would throw away what it has not read yet.
-func (r *relay) out(outside, inside net.Conn) {
-	defer func() {
-		_ = outside.SetReadDeadline(time.Now().Add(farewellTime))
-		if c, ok := outside.(interface{ CloseWrite() error }); ok {
-			_ = c.CloseWrite()
-		}
-	}()
-	buf := make([]byte, firstBuffer)
-	for {
-		n, err := inside.Read(buf)
-		if n > 0 {
-			r.writing.Store(int64(time.Since(r.began)))
-			_, err := outside.Write(buf[:n])
-			r.writing.Store(0)
-			if err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-		buf = grown(buf, n)
-	}
+// write writes to the client; the door looks how long that takes. One goroutine at a time does it.
+func (r *relay) write(conn net.Conn, b []byte) error {
+	r.writing.Store(int64(time.Since(r.began)))
+	defer r.writing.Store(0)
+	_, err := conn.Write(b)
+	return err
 }
 
 // grown is a larger buffer where the last read filled this one.

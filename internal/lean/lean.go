@@ -21,6 +21,7 @@ type Msg struct {
 
 	header Header      // nil where there is none, or it is parsed
 	parsed nats.Header // of nats.go
+	back   Answerer    // nil where it came through the server
 }
 
 // CallHeader is a number below a thousand million that a request may have, and that its reply should repeat: a reply with another one
