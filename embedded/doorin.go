@@ -285,6 +285,7 @@ func (l *locals) isClient(words []byte) bool {
 		JWT      string `json:"jwt"`
 		Token    string `json:"auth_token"`
 	}
+	c.Verbose, c.Pedantic = true, true // where the client does not say, as the server has it
 	return json.Unmarshal(words, &c) == nil && !c.Verbose && !c.Pedantic && c.Headers &&
 		c.User == "" && c.JWT == "" && c.Token == "" && (c.Nkey == "" || c.Nkey == l.clientKey)
 }

@@ -399,4 +399,9 @@ func (c *Conn) Close() {
 		s.conn.Close()
 	}
 	<-c.done
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, sub := range c.subs {
+		c.o.Local.remove(sub)
+	}
 }

@@ -77,7 +77,7 @@ func (l *Local) find(subject string) (Hearer, bool) {
 }
 
 func (l *Local) alone(subs []*subscription) (Hearer, bool) {
-	if len(subs) != 1 || l.heard(subs[0].subject) != 1 {
+	if len(subs) != 1 || !subs[0].c.Connected() || l.heard(subs[0].subject) != 1 {
 		return Hearer{}, false
 	}
 	return Hearer{subs[0]}, true
