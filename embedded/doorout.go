@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	maxReplies = 1 << 20  // bytes of replies that wait for a client; others go by the server, which ends a client that does not read
-	keptReply  = 64 << 10 // bytes of memory for replies that are used again
-	maxRounds  = 8        // batches that one reply writes
-	longCrowd  = 8        // replies that wait for others after one that took others along
-	seldom     = 32       // one of so many waits for others in any case, to see whether there are any
+	maxReplies = 256 << 10 // bytes of replies that wait for a client; others go by the server, which ends a client that does not read
+	keptReply  = 64 << 10  // bytes of memory for replies that are used again
+	maxRounds  = 8         // batches that one reply writes
+	longCrowd  = 8         // replies that wait for others after one that took others along
+	seldom     = 32        // one of so many waits for others in any case, to see whether there are any
 )
 
 var errFull = errors.New("the client has not read what came before")

@@ -1,10 +1,13 @@
 package lean
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -166,6 +169,36 @@ func TestLocalLate(t *testing.T) {
 		}
 	}
 	if m, err := p.Wait(within(t)); err != nil || string(m.Data) != "second" {
+		t.Errorf("%q, %v", m.Data, err)
+	}
+}
+
+// A connection that is broken takes nothing that is another one's.
+func TestLocalBroken(t *testing.T) {
+	s := startServer(t)
+	l := NewLocal(s.GlobalAccount().Interest)
+	may := func(string) bool { return true }
+	var under net.Conn
+	service := dial(t, s, func(o *Options) {
+		o.Local, o.May, o.Once = l, may, true
+		o.Dial = func(context.Context) (_ net.Conn, err error) {
+			under, err = s.InProcessConn()
+			return under, err
+		}
+	})
+	if _, err := service.Subscribe("one", "q", func(Msg) { t.Error("it was asked") }); err != nil {
+		t.Fatal(err)
+	}
+	under.Close()
+	for service.Connected() {
+		time.Sleep(time.Millisecond)
+	}
+	echo(t, dial(t, s), "one")
+	caller := dial(t, s, func(o *Options) { o.Local, o.May = l, may })
+	for s.GlobalAccount().Interest("one") != 1 {
+		time.Sleep(time.Millisecond)
+	}
+	if m, err := request(within(t), caller, "one", nil, []byte("data")); err != nil || string(m.Data) != "data" {
 		t.Errorf("%q, %v", m.Data, err)
 	}
 }
