@@ -195,6 +195,7 @@ func (d *door) sweep() {
 		case now := <-tick.C:
 			d.endSilent(now)
 			d.endSlow(now)
+			d.relieve()
 		case <-d.quit:
 			return
 		}
@@ -222,6 +223,15 @@ func (d *door) endSlow(now time.Time) {
 		if since := time.Duration(r.writing.Load()); since != 0 && now.Sub(r.began)-since > slowest {
 			r.end()
 		}
+	}
+}
+
+// relieve sees to it that no client goes unheard for long.
+func (d *door) relieve() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for r := range d.relays {
+		r.relieve()
 	}
 }
 

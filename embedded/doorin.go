@@ -3,6 +3,8 @@ package embedded
 import (
 	"bytes"
 	"github.com/go-json-experiment/json"
+	"io"
+	"net"
 	"strings"
 	"sync/atomic"
 
@@ -15,18 +17,51 @@ const (
 	maxInboxes = 32       // subscriptions of one connection to inboxes
 )
 
-// intake reads what a client says, as far as it takes to deliver requests within the process: those of a client with a client's rights
-// to a service that nobody else hears, for a reply to an inbox that the same connection hears once. All else goes to the server as it
-// came, and so does everything behind what this doesn't know: the server alone judges what a client says. One goroutine uses it.
+// intake hears a client, and reads what it says as far as it takes to deliver requests within the process: those of a client with a
+// client's rights to a service that nobody else hears, for a reply to an inbox that the same connection hears once. All else goes to the
+// server as it came, and so does everything behind what this doesn't know: the server alone judges what a client says. One goroutine at a
+// time uses it.
 type intake struct {
-	local *locals
-	out   *outlet
-	pass  func([]byte) // to the server
+	relay  *relay
+	from   net.Conn
+	server io.WriteCloser
+	out    *outlet
+	local  *locals
 
+	spoken  bool // the client has said a line
 	raw     bool // nothing is read any more
 	greeted bool // the first line was read
 	passing int  // bytes of a payload that are yet to come
 	inboxes []*inbox
+}
+
+func newIntake(r *relay, from net.Conn, server io.WriteCloser, out *outlet) *intake {
+	return &intake{relay: r, from: from, server: server, out: out, local: r.door.local, raw: r.door.local == nil}
+}
+
+// hear carries on what the client says until there is no more, or another goroutine has taken this one's place. It needs no deadlines: the
+// server takes what it is sent, or ends the connection; what the client says after that is read and dropped.
+func (t *intake) hear() {
+	buf, held := make([]byte, firstBuffer), 0
+	for {
+		n, err := t.from.Read(buf[held:])
+		n += held
+		if !t.spoken && bytes.IndexByte(buf[:n], '\n') >= 0 {
+			t.spoken = true
+			t.relay.door.heard(t.relay)
+		}
+		taken, ok := t.take(buf[:n])
+		if !ok {
+			return
+		}
+		if err != nil {
+			t.server.Close()
+			return
+		}
+		if held = copy(buf, buf[taken:n]); held == len(buf) || n == len(buf) && n < lastBuffer {
+			buf = append(buf[:held], make([]byte, 2*len(buf)-held)...)
+		}
+	}
 }
 
 // request is a message that can be delivered within the process.
@@ -38,8 +73,10 @@ type request struct {
 	size   int // bytes of header and payload
 }
 
-// take goes through what was read and returns how much of it is done with. The rest is the beginning of a line, or of a request.
-func (t *intake) take(b []byte) int {
+// take goes through what was read and returns how much of it is done with. The rest is the beginning of a line, or of a request. It is
+// not ok once another goroutine has taken this one's place: then nothing here is this one's any more.
+func (t *intake) take(b []byte) (taken int, ok bool) {
+	alone := true     // there was no other request
 	begin, at := 0, 0 // of what is for the server, and of what is not looked at yet
 	for at < len(b) && !t.raw {
 		if t.passing > 0 {
@@ -51,7 +88,7 @@ func (t *intake) take(b []byte) int {
 		line := b[at : at+bytes.IndexByte(b[at:], '\n')+1]
 		if len(line) == 0 && len(b)-at <= maxLine {
 			t.to(b[begin:at])
-			return at
+			return at, true
 		}
 		q, ok := t.line(line)
 		if !ok {
@@ -61,25 +98,30 @@ func (t *intake) take(b []byte) int {
 		from, to := at+len(line), at+len(line)+q.size
 		if len(b) < to+len(crlf) {
 			t.to(b[begin:at])
-			return at
+			return at, true
 		}
 		if string(b[to:to+len(crlf)]) != crlf {
 			t.raw = true
 			break
 		}
 		t.to(b[begin:at])
-		q.hearer.Deliver(string(q.reply), bytes.Clone(b[from:to]), q.header, q.inbox)
 		at = to + len(crlf)
 		begin = at
+		reply, block := string(q.reply), bytes.Clone(b[from:to])
+		if alone && at == len(b) {
+			return at, t.relay.lend(func() { q.hearer.Deliver(reply, block, q.header, q.inbox, true) })
+		}
+		alone = false
+		q.hearer.Deliver(reply, block, q.header, q.inbox, false)
 	}
 	t.to(b[begin:])
-	return len(b)
+	return len(b), true
 }
 
 // to hands on what is for the server.
 func (t *intake) to(b []byte) {
 	if len(b) > 0 {
-		t.pass(b)
+		_, _ = t.server.Write(b)
 	}
 }
 

@@ -306,13 +306,18 @@ func testDoorLocalSlowReader(t *testing.T, n *NATS, w way) {
 
 const slowest0 = slowest + time.Second
 
+// seen is a server that takes what it is sent, and what the service gets meanwhile.
+type seen struct {
+	passed    []byte
+	delivered []string
+}
+
+func (s *seen) Write(b []byte) (int, error) { s.passed = append(s.passed, b...); return len(b), nil }
+func (s *seen) Close() error                { return nil }
+
 // However what a client says is cut into pieces, the same of it goes to the server and the same requests are delivered.
 func FuzzIntake(f *testing.F) {
 	n := startNATS(f, f.TempDir())
-	type seen struct {
-		passed    []byte
-		delivered []string
-	}
 	var into *seen
 	c, err := n.Link(Front(subjects.Order), false, nil)
 	check(f, err)
@@ -342,13 +347,17 @@ func FuzzIntake(f *testing.F) {
 			defer func() { into = nil }()
 			out := new(outlet)
 			out.verified.Store(true)
-			in := intake{local: n.local, out: out, pass: func(b []byte) { s.passed = append(s.passed, b...) }}
+			in := intake{relay: new(relay), local: n.local, out: out, server: s}
 			var held []byte
 			for left := says; len(left) > 0; {
 				k := min(piece(), len(left))
 				held = append(held, left[:k]...)
 				left = left[k:]
-				held = held[in.take(held):]
+				taken, ok := in.take(held)
+				if !ok {
+					t.Fatal("the goroutine is not back")
+				}
+				held = held[taken:]
 			}
 			if len(held) > maxLine+maxLocal+len(crlf) {
 				t.Errorf("%d bytes are kept", len(held))

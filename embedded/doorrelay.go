@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"bytes"
 	"container/list"
 	"errors"
 	"net"
@@ -29,10 +28,16 @@ type relay struct {
 	writing atomic.Int64  // when the write to the client that is under way began, in ns since began; 0: there is none
 	place   *list.Element // among the newcomers; nil once it has said something; guarded by door.mu
 
+	client *intake
+	both   sync.WaitGroup // of the two directions
+
 	mu      sync.Mutex
 	outside net.Conn
 	inside  net.Conn // nil until there is one
 	ended   bool
+	lent    bool   // the goroutine that hears the client does something else
+	lends   uint64 // how often so far
+	looked  uint64 // lends at the last look
 }
 
 // run greets the client and relays until one of the two ends.
@@ -58,10 +63,10 @@ func (r *relay) run() {
 	}
 	to := newOutlet(out, r)
 	defer to.close()
-	var both sync.WaitGroup
-	both.Go(func() { r.out(to, inside) })
-	r.in(in, inside, to)
-	both.Wait()
+	r.client = newIntake(r, in, inside, to)
+	r.both.Go(func() { r.out(to, inside) })
+	r.client.hear()
+	r.both.Wait()
 	r.end()
 }
 
@@ -103,28 +108,33 @@ func (r *relay) end() {
 	}
 }
 
-// in carries what the client says, until there is no more. It needs no deadlines: the server takes what it is sent, or ends the
-// connection; what the client says after that is read and dropped.
-func (r *relay) in(outside, inside net.Conn, to *outlet) {
-	defer inside.Close()
-	words := intake{local: r.door.local, raw: r.door.local == nil, out: to, pass: func(b []byte) { _, _ = inside.Write(b) }}
-	buf, held := make([]byte, firstBuffer), 0
-	for fresh := true; ; {
-		n, err := outside.Read(buf[held:])
-		if fresh && bytes.IndexByte(buf[held:held+n], '\n') >= 0 {
-			fresh = false
-			r.door.heard(r)
-		}
-		n += held
-		taken := words.take(buf[:n])
-		held = copy(buf, buf[taken:n])
-		if err != nil {
-			return
-		}
-		if n == len(buf) && (held == n || n < lastBuffer) {
-			buf = append(make([]byte, 0, 2*n), buf[:held]...)[:2*n]
-		}
+// lend has the goroutine that hears the client do something in between. It is not back where that took so long that another one has
+// taken its place.
+func (r *relay) lend(f func()) (back bool) {
+	r.mu.Lock()
+	r.lends++
+	mine := r.lends
+	r.lent = true
+	r.mu.Unlock()
+	f()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lends != mine || !r.lent {
+		return false
 	}
+	r.lent = false
+	return true
+}
+
+// relieve has another goroutine hear the client where the one that did is lent since the last look.
+func (r *relay) relieve() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lent && r.lends == r.looked {
+		r.lent = false
+		r.both.Go(r.client.hear)
+	}
+	r.looked = r.lends
 }
 
 // out carries what the server says. When the server ends the connection, the client has a moment to read why: what it has sent

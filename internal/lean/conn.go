@@ -264,7 +264,7 @@ func (c *Conn) Start(subject string, h Header, data []byte) (*Pending, error) {
 		return p, nil
 	}
 	if hearer, ok := c.o.Local.find(subject); ok && int64(len(h)+len(data)) <= c.payload.Load() && c.o.May(subject) {
-		hearer.Deliver(reply, slices.Concat(h, data), len(h), s.mux)
+		hearer.Deliver(reply, slices.Concat(h, data), len(h), s.mux, false)
 		return p, nil
 	}
 	if err := c.send(s, subject, reply, h, data, true); err != nil {

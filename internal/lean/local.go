@@ -87,9 +87,9 @@ func (l *Local) alone(subs []*subscription) (Hearer, bool) {
 func (h Hearer) Subject() string { return h.sub.subject }
 
 // Deliver hands a message over, whose header is the first part of block. The block is the hearer's from now on. Other than what comes
-// through the server, it may be delivered while another one is.
-func (h Hearer) Deliver(reply string, block []byte, header int, back Answerer) {
-	h.sub.handle(Msg{Subject: h.sub.subject, Reply: reply, Data: block[header:], header: Header(block[:header:header]), back: back})
+// through the server, it may be delivered while another one is. With here it may return only when it is answered (Msg.Here).
+func (h Hearer) Deliver(reply string, block []byte, header int, back Answerer, here bool) {
+	h.sub.handle(Msg{Subject: h.sub.subject, Reply: reply, Data: block[header:], header: Header(block[:header:header]), back: back, here: here})
 }
 
 // Answer sends the reply to m by the way that m came, or else by send.
