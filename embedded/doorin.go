@@ -35,13 +35,13 @@ type intake struct {
 	inboxes []*inbox
 }
 
-func newIntake(r *relay, from net.Conn, server io.WriteCloser, out *outlet) *intake {
-	return &intake{relay: r, from: from, server: server, out: out, local: r.door.local, raw: r.door.local == nil}
+func newIntake(r *relay, from net.Conn, server io.WriteCloser) *intake {
+	return &intake{relay: r, from: from, server: server, out: r.out, local: r.door.local, raw: r.door.local == nil}
 }
 
-// hear carries on what the client says until there is no more, or another goroutine has taken this one's place. It needs no deadlines: the
+// hear carries what the client says until there is no more; false where another goroutine has taken this one's place. It needs no deadlines: the
 // server takes what it is sent, or ends the connection; what the client says after that is read and dropped.
-func (t *intake) hear() {
+func (t *intake) hear() (over bool) {
 	buf, held := make([]byte, firstBuffer), 0
 	for {
 		n, err := t.from.Read(buf[held:])
@@ -52,11 +52,11 @@ func (t *intake) hear() {
 		}
 		taken, ok := t.take(buf[:n])
 		if !ok {
-			return
+			return false
 		}
 		if err != nil {
 			t.server.Close()
-			return
+			return true
 		}
 		if held = copy(buf, buf[taken:n]); held == len(buf) || n == len(buf) && n < lastBuffer {
 			buf = append(buf[:held], make([]byte, 2*len(buf)-held)...)

@@ -266,6 +266,89 @@ func TestDoorLocalBetween(t *testing.T) {
 	}
 }
 
+// A request that is served where it was read, and takes long for once, holds up what the client says next for two looks at most.
+func TestDoorLocalHangs(t *testing.T) {
+	n := startNATS(t, t.TempDir())
+	c, err := n.Link(Front(subjects.Order), false, nil)
+	check(t, err)
+	t.Cleanup(c.Close)
+	open, asked := make(chan struct{}), make(chan string, 16)
+	unlock := sync.OnceFunc(func() { close(open) })
+	t.Cleanup(unlock)
+	_, err = c.Subscribe(echoSubject, echoQueue, func(m lean.Msg) {
+		if !m.Here() {
+			t.Error("it is not served where it was read")
+		}
+		if asked <- string(m.Data); string(m.Data) == "hang" {
+			<-open
+		}
+		check(t, m.Answer(nil, m.Data, c.Publish))
+	})
+	check(t, err)
+	check(t, c.Flush(ctxFor(t, 5*time.Second)))
+	nc := anonymous(t, n)
+	replies := make(chan *nats.Msg, 16)
+	_, err = nc.ChanSubscribe("_INBOX.mine.*", replies)
+	check(t, err)
+	check(t, nc.Flush())
+	next := func() string {
+		t.Helper()
+		select {
+		case m := <-replies:
+			return string(m.Data)
+		case <-time.After(5 * time.Second):
+			t.Fatal("no reply")
+			return ""
+		}
+	}
+	for i, says := range []string{"hang", "hang", "a", "b"} { // each is read when its forerunner was
+		check(t, nc.PublishRequest(echoSubject, fmt.Sprint("_INBOX.mine.", i), []byte(says)))
+		select {
+		case <-asked:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%q does not arrive", says)
+		}
+		if says != "hang" && next() != says {
+			t.Fatalf("not the reply to %q", says)
+		}
+	}
+	unlock()
+	if next() != "hang" || next() != "hang" {
+		t.Error("what hung is lost")
+	}
+	if _, err := nc.Request(echoSubject, []byte("c"), 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	nc.Close()
+	soon(t, "the end of the connection", func() bool { all, _ := n.tcp.count(); return all == 0 })
+}
+
+// A door that closes does not wait for what is served where it was read.
+func TestDoorLocalHangsAtTheEnd(t *testing.T) {
+	n := startNATS(t, t.TempDir())
+	c, err := n.Link(Front(subjects.Order), false, nil)
+	check(t, err)
+	t.Cleanup(c.Close)
+	open, asked := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(open) })
+	_, err = c.Subscribe(echoSubject, echoQueue, func(lean.Msg) { close(asked); <-open })
+	check(t, err)
+	check(t, c.Flush(ctxFor(t, 5*time.Second)))
+	nc := anonymous(t, n)
+	_, err = nc.SubscribeSync("_INBOX.mine.*")
+	check(t, err)
+	check(t, nc.Flush())
+	check(t, nc.PublishRequest(echoSubject, "_INBOX.mine.1", nil))
+	<-asked
+	closed := make(chan struct{})
+	go func() { n.tcp.close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the door waits")
+	}
+}
+
 // A client that asks and does not read holds up neither the service nor others, and is ended.
 func TestDoorLocalSlowReader(t *testing.T) { eachWay(t, testDoorLocalSlowReader) }
 
@@ -281,7 +364,6 @@ func testDoorLocalSlowReader(t *testing.T, n *NATS, w way) {
 		}
 	})
 	d := w.door(t, n, 64)
-	d.local = n.local
 	slow := w.knock(t, d, "CONNECT {\"headers\":true,\"verbose\":false,\"pedantic\":false}\r\nPING\r\nSUB _INBOX.slow.* 1\r\n")
 	time.Sleep(50 * time.Millisecond) // for the PONG, which is not read
 	ask := slices.Concat(bytes.Repeat([]byte("PUB "+echoSubject+" _INBOX.slow.1 2\r\nhi\r\n"), 50))

@@ -170,7 +170,7 @@ func (o *outlet) deliver() {
 	case len(rest) == 0 && len(o.replies) == 0:
 		o.stop()
 	default:
-		o.relay.door.running.Go(func() { o.finish(rest) })
+		go o.finish(rest) // close waits for it
 	}
 	o.mu.Unlock()
 }

@@ -28,8 +28,9 @@ type relay struct {
 	writing atomic.Int64  // when the write to the client that is under way began, in ns since began; 0: there is none
 	place   *list.Element // among the newcomers; nil once it has said something; guarded by door.mu
 
-	client *intake
-	both   sync.WaitGroup // of the two directions
+	in    *intake
+	out   *outlet
+	heard sync.WaitGroup // the goroutine that hears the server
 
 	mu      sync.Mutex
 	outside net.Conn
@@ -43,9 +44,6 @@ type relay struct {
 // run greets the client and relays until one of the two ends.
 func (r *relay) run() {
 	d := r.door
-	defer d.running.Done()
-	defer d.forget(r)
-	defer r.end()
 	in, out := poll.Wrap(r.outside, d.poll), r.outside
 	var inside net.Conn
 	var err error
@@ -59,15 +57,31 @@ func (r *relay) run() {
 		if !errors.Is(err, net.ErrClosed) { // by the door, or the server that stops
 			d.log.Warn().Err(err).Str("from", r.from).Msg("a NATS client was turned away")
 		}
+		r.over()
 		return
 	}
-	to := newOutlet(out, r)
-	defer to.close()
-	r.client = newIntake(r, in, inside, to)
-	r.both.Go(func() { r.out(to, inside) })
-	r.client.hear()
-	r.both.Wait()
+	r.out = newOutlet(out, r)
+	r.in = newIntake(r, in, inside)
+	r.heard.Go(func() { r.fromServer(inside) })
+	r.fromClient()
+}
+
+// fromClient carries what the client says, and ends the relay, unless another goroutine has taken its place.
+func (r *relay) fromClient() {
+	if !r.in.hear() {
+		return
+	}
+	r.heard.Wait()
 	r.end()
+	r.out.close()
+	r.over()
+}
+
+// over is the end of the relay's last goroutine.
+func (r *relay) over() {
+	r.end()
+	r.door.forget(r)
+	r.door.running.Done()
 }
 
 // enter connects to the server.
@@ -106,12 +120,17 @@ func (r *relay) end() {
 	if r.inside != nil {
 		r.inside.Close()
 	}
+	r.replace() // what is served where it was read may not end
 }
 
 // lend has the goroutine that hears the client do something in between. It is not back where that took so long that another one has
 // taken its place.
 func (r *relay) lend(f func()) (back bool) {
 	r.mu.Lock()
+	if r.ended {
+		r.mu.Unlock()
+		return true
+	}
 	r.lends++
 	mine := r.lends
 	r.lent = true
@@ -126,30 +145,37 @@ func (r *relay) lend(f func()) (back bool) {
 	return true
 }
 
-// relieve has another goroutine hear the client where the one that did is lent since the last look.
+// relieve puts another goroutine in the place of one that is lent since the last look.
 func (r *relay) relieve() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.lent && r.lends == r.looked {
-		r.lent = false
-		r.both.Go(r.client.hear)
+	if r.lends == r.looked {
+		r.replace()
 	}
 	r.looked = r.lends
 }
 
-// out carries what the server says. When the server ends the connection, the client has a moment to read why: what it has sent
+// replace puts another goroutine in the place of one that is lent. The caller holds mu.
+func (r *relay) replace() {
+	if r.lent {
+		r.lent = false
+		go r.fromClient()
+	}
+}
+
+// fromServer carries what the server says. When the server ends the connection, the client has a moment to read why: what it has sent
 // meanwhile must be read then, as the system would throw away what it has not read yet.
-func (r *relay) out(to *outlet, inside net.Conn) {
+func (r *relay) fromServer(inside net.Conn) {
 	defer func() {
-		_ = to.conn.SetReadDeadline(time.Now().Add(farewellTime))
-		if c, ok := to.conn.(interface{ CloseWrite() error }); ok {
+		_ = r.out.conn.SetReadDeadline(time.Now().Add(farewellTime))
+		if c, ok := r.out.conn.(interface{ CloseWrite() error }); ok {
 			_ = c.CloseWrite()
 		}
 	}()
 	buf := make([]byte, firstBuffer)
 	for {
 		n, err := inside.Read(buf)
-		if n > 0 && to.write(buf[:n]) != nil {
+		if n > 0 && r.out.write(buf[:n]) != nil {
 			return
 		}
 		if err != nil {
