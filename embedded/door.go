@@ -36,6 +36,7 @@ type door struct {
 	full    string                   // said to who is turned away
 	inside  func() (net.Conn, error) // to the server
 	poll    time.Duration
+	local   *locals
 	most    int            // connections
 	log     zerolog.Logger // sampled, as clients can make it write
 	quit    chan struct{}
@@ -194,6 +195,7 @@ func (d *door) sweep() {
 		case now := <-tick.C:
 			d.endSilent(now)
 			d.endSlow(now)
+			d.relieve()
 		case <-d.quit:
 			return
 		}
@@ -221,6 +223,15 @@ func (d *door) endSlow(now time.Time) {
 		if since := time.Duration(r.writing.Load()); since != 0 && now.Sub(r.began)-since > slowest {
 			r.end()
 		}
+	}
+}
+
+// relieve sees to it that no client goes unheard for long.
+func (d *door) relieve() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for r := range d.relays {
+		r.relieve()
 	}
 }
 

@@ -216,6 +216,7 @@ func (w way) door(t testing.TB, n *NATS, most int) *door {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	d := newDoor(l, most, n.server.InProcessConn, testLog(t))
+	d.local = n.local
 	if w.server != nil {
 		d.secure, d.greet = true, newHandshakes(w.server).greet
 	}

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"bytes"
 	"container/list"
 	"errors"
 	"net"
@@ -29,18 +28,22 @@ type relay struct {
 	writing atomic.Int64  // when the write to the client that is under way began, in ns since began; 0: there is none
 	place   *list.Element // among the newcomers; nil once it has said something; guarded by door.mu
 
+	in    *intake
+	out   *outlet
+	heard sync.WaitGroup // the goroutine that hears the server
+
 	mu      sync.Mutex
 	outside net.Conn
 	inside  net.Conn // nil until there is one
 	ended   bool
+	lent    bool   // the goroutine that hears the client does something else
+	lends   uint64 // how often so far
+	looked  uint64 // lends at the last look
 }
 
 // run greets the client and relays until one of the two ends.
 func (r *relay) run() {
 	d := r.door
-	defer d.running.Done()
-	defer d.forget(r)
-	defer r.end()
 	in, out := poll.Wrap(r.outside, d.poll), r.outside
 	var inside net.Conn
 	var err error
@@ -54,12 +57,31 @@ func (r *relay) run() {
 		if !errors.Is(err, net.ErrClosed) { // by the door, or the server that stops
 			d.log.Warn().Err(err).Str("from", r.from).Msg("a NATS client was turned away")
 		}
+		r.over()
 		return
 	}
-	var both sync.WaitGroup
-	both.Go(func() { r.out(out, inside) })
-	r.in(in, inside)
-	both.Wait()
+	r.out = newOutlet(out, r)
+	r.in = newIntake(r, in, inside)
+	r.heard.Go(func() { r.fromServer(inside) })
+	r.fromClient()
+}
+
+// fromClient carries what the client says, and ends the relay, unless another goroutine has taken its place.
+func (r *relay) fromClient() {
+	if !r.in.hear() {
+		return
+	}
+	r.heard.Wait()
+	r.end()
+	r.out.close()
+	r.over()
+}
+
+// over is the end of the relay's last goroutine.
+func (r *relay) over() {
+	r.end()
+	r.door.forget(r)
+	r.door.running.Done()
 }
 
 // enter connects to the server.
@@ -98,54 +120,77 @@ func (r *relay) end() {
 	if r.inside != nil {
 		r.inside.Close()
 	}
+	r.replace() // what is served where it was read may not end
 }
 
-// in carries what the client says, until there is no more. It needs no deadlines: the server takes what it is sent, or ends the
-// connection; what the client says after that is read and dropped.
-func (r *relay) in(outside, inside net.Conn) {
-	defer inside.Close()
-	buf := make([]byte, firstBuffer)
-	for fresh := true; ; {
-		n, err := outside.Read(buf)
-		if fresh && bytes.IndexByte(buf[:n], '\n') >= 0 {
-			fresh = false
-			r.door.heard(r)
-		}
-		if n > 0 {
-			_, _ = inside.Write(buf[:n])
-		}
-		if err != nil {
-			return
-		}
-		buf = grown(buf, n)
+// lend has the goroutine that hears the client do something in between. It is not back where that took so long that another one has
+// taken its place.
+func (r *relay) lend(f func()) (back bool) {
+	r.mu.Lock()
+	if r.ended {
+		r.mu.Unlock()
+		return true
+	}
+	r.lends++
+	mine := r.lends
+	r.lent = true
+	r.mu.Unlock()
+	f()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lends != mine || !r.lent {
+		return false
+	}
+	r.lent = false
+	return true
+}
+
+// relieve puts another goroutine in the place of one that is lent since the last look.
+func (r *relay) relieve() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lends == r.looked {
+		r.replace()
+	}
+	r.looked = r.lends
+}
+
+// replace puts another goroutine in the place of one that is lent. The caller holds mu.
+func (r *relay) replace() {
+	if r.lent {
+		r.lent = false
+		go r.fromClient()
 	}
 }
 
-// out carries what the server says. When the server ends the connection, the client has a moment to read why: what it has sent
+// fromServer carries what the server says. When the server ends the connection, the client has a moment to read why: what it has sent
 // meanwhile must be read then, as the system would throw away what it has not read yet.
-func (r *relay) out(outside, inside net.Conn) {
+func (r *relay) fromServer(inside net.Conn) {
 	defer func() {
-		_ = outside.SetReadDeadline(time.Now().Add(farewellTime))
-		if c, ok := outside.(interface{ CloseWrite() error }); ok {
+		_ = r.out.conn.SetReadDeadline(time.Now().Add(farewellTime))
+		if c, ok := r.out.conn.(interface{ CloseWrite() error }); ok {
 			_ = c.CloseWrite()
 		}
 	}()
 	buf := make([]byte, firstBuffer)
 	for {
 		n, err := inside.Read(buf)
-		if n > 0 {
-			r.writing.Store(int64(time.Since(r.began)))
-			_, err := outside.Write(buf[:n])
-			r.writing.Store(0)
-			if err != nil {
-				return
-			}
+		if n > 0 && r.out.write(buf[:n]) != nil {
+			return
 		}
 		if err != nil {
 			return
 		}
 		buf = grown(buf, n)
 	}
+}
+
+// write writes to the client; the door looks how long that takes. One goroutine at a time does it.
+func (r *relay) write(conn net.Conn, b []byte) error {
+	r.writing.Store(int64(time.Since(r.began)))
+	defer r.writing.Store(0)
+	_, err := conn.Write(b)
+	return err
 }
 
 // grown is a larger buffer where the last read filled this one.

@@ -65,7 +65,7 @@ func (n *NATS) listen(ctx context.Context, c NATSConfig, tcp net.Listener) error
 
 func (n *NATS) add(l net.Listener, most int, c NATSConfig) *door {
 	d := newDoor(l, most, n.server.InProcessConn, c.Log)
-	d.poll = c.Poll
+	d.poll, d.local = c.Poll, n.local
 	n.doors = append(n.doors, d)
 	return d
 }

@@ -61,6 +61,7 @@ type NATS struct {
 	secrets *Secrets
 	log     *natsLog
 	gate    *gate
+	local   *locals
 	doors   []*door // opened last, closed first
 	tcp     *door   // of the doors; nil where the server itself listens, for measurements
 	socket  string
@@ -182,6 +183,9 @@ func (n *NATS) startSteps(ctx context.Context, c NATSConfig, tcp net.Listener, g
 		return n.storeError(c, err)
 	}
 	if n.gate, err = openGate(n.inProcess, gateKey, c.Site, c.Log); err != nil {
+		return err
+	}
+	if n.local, err = newLocals(n.server, c.Site, c.Secrets, c.MaxPayload); err != nil {
 		return err
 	}
 	if givenUp.Load() {
@@ -331,10 +335,14 @@ func (n *NATS) Link(user string, once bool, lost func(error)) (*lean.Conn, error
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout) // of the dial alone
 	defer cancel()
-	c, err := lean.Dial(ctx, lean.Options{
+	o := lean.Options{
 		Name: "waybill-" + user + "-link", Login: lean.Login{Key: pub, Sign: kp.Sign}, Inbox: inboxPrefix(user), Once: once, Lost: lost, Log: n.log.log,
 		Dial: func(context.Context) (net.Conn, error) { return n.server.InProcessConn() },
-	})
+	}
+	if accountOf(user) == accountClients {
+		o.Local, o.May = n.local.Local, newRights(n.local.site, user).may
+	}
+	c, err := lean.Dial(ctx, o)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "the user %s can't connect to the NATS server within the process", user)
 	}

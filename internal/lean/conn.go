@@ -37,6 +37,10 @@ type Options struct {
 	Wrap func(net.Conn) net.Conn
 	// Inbox is the prefix of the reply subjects, without a dot at its end; the user must be allowed to subscribe to all below it.
 	Inbox string
+	// Local, which may be nil, delivers requests to other connections of this process, and theirs to this one. May says which of them
+	// the user may send: the server is not asked.
+	Local *Local
+	May   func(subject string) bool
 	// Once has a connection that is broken stay so. Otherwise it is dialled again until Close.
 	Once bool
 	// Lost is told each time the connection breaks, but not of Close. It must return soon. May be nil.
@@ -259,6 +263,10 @@ func (c *Conn) Start(subject string, h Header, data []byte) (*Pending, error) {
 	if s.hearing.instead(s.mux, subject) {
 		return p, nil
 	}
+	if hearer, ok := c.o.Local.find(subject); ok && int64(len(h)+len(data)) <= c.payload.Load() && c.o.May(subject) {
+		hearer.Deliver(reply, slices.Concat(h, data), len(h), s.mux, false)
+		return p, nil
+	}
 	if err := c.send(s, subject, reply, h, data, true); err != nil {
 		s.mux.cancel(p)
 		return nil, err
@@ -391,4 +399,9 @@ func (c *Conn) Close() {
 		s.conn.Close()
 	}
 	<-c.done
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, sub := range c.subs {
+		c.o.Local.remove(sub)
+	}
 }

@@ -21,7 +21,13 @@ type Msg struct {
 
 	header Header      // nil where there is none, or it is parsed
 	parsed nats.Header // of nats.go
+	back   Answerer    // nil where it came through the server
+	here   bool
 }
+
+// Here reports whether the goroutine that hands the message over has nothing else to do until it is answered: what takes some
+// microseconds may be done on it.
+func (m Msg) Here() bool { return m.here }
 
 // CallHeader is a number below a thousand million that a request may have, and that its reply should repeat: a reply with another one
 // belongs to a request before it.

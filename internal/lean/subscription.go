@@ -14,7 +14,8 @@ type subscription struct {
 	handle         func(Msg)
 }
 
-// Subscribe implements Bus. handle is called by the goroutine that reads the connection.
+// Subscribe implements Bus. handle is called by the goroutine that reads the connection; in a queue group of a connection with Local
+// by others, too, at the same time.
 func (c *Conn) Subscribe(subject, queue string, handle func(Msg)) (stop func() error, err error) {
 	if !validSubject(subject) || queue != "" && !validSubject(queue) {
 		return nil, nats.ErrBadSubject
@@ -23,12 +24,14 @@ func (c *Conn) Subscribe(subject, queue string, handle func(Msg)) (stop func() e
 	c.nextID++
 	sub := &subscription{c: c, id: c.nextID, subject: subject, queue: queue, handle: handle}
 	c.subs[sub.id] = sub
+	c.o.Local.add(sub)
 	s := c.current.Load()
 	c.mu.Unlock()
 	if s == nil {
 		return sub.stop, nil // the next session begins with it
 	}
 	if err := s.hear(sub); err != nil {
+		c.o.Local.remove(sub)
 		c.mu.Lock()
 		delete(c.subs, sub.id)
 		c.mu.Unlock()
@@ -48,6 +51,7 @@ func (sub *subscription) line(b []byte) []byte {
 // stop ends the subscription. What the server sent before it heard of that is handed over.
 func (sub *subscription) stop() error {
 	c := sub.c
+	c.o.Local.remove(sub)
 	c.mu.Lock()
 	_, known := c.subs[sub.id]
 	delete(c.subs, sub.id)

@@ -11,17 +11,8 @@ import (
 
 // tryRead is a read of c that does not wait, for one goroutine at a time; nil where c has none.
 func tryRead(c net.Conn) func(b []byte) (n int, err error, done bool) {
-	var raw syscall.RawConn
-	var err error
-	switch c := c.(type) {
-	case *net.TCPConn:
-		raw, err = c.SyscallConn()
-	case *net.UnixConn:
-		raw, err = c.SyscallConn()
-	default:
-		return nil
-	}
-	if err != nil {
+	raw := rawOf(c)
+	if raw == nil {
 		return nil
 	}
 	var buf []byte
@@ -48,4 +39,15 @@ func tryRead(c net.Conn) func(b []byte) (n int, err error, done bool) {
 		}
 		return got, nil, true
 	}
+}
+
+// rawOf is the socket of c; nil where c is something else.
+func rawOf(c net.Conn) syscall.RawConn {
+	switch c.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		if raw, err := c.(syscall.Conn).SyscallConn(); err == nil {
+			return raw
+		}
+	}
+	return nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // arrive takes a request from its subscription's goroutine and never blocks there: it is ignored, turned away, or handed
-// to a worker.
+// to a worker. Where that goroutine has nothing else to do, an endpoint that has lately been brief is served on it.
 func (s *Server) arrive(ctx context.Context, e *endpoint, m lean.Msg) {
 	if m.Reply == "" {
 		s.ignored.Add(1) // a publish; nobody would learn the outcome
@@ -20,7 +20,11 @@ func (s *Server) arrive(ctx context.Context, e *endpoint, m lean.Msg) {
 	x.endpoint, x.arrived, x.incoming = e, time.Now(), m
 	switch s.admit(e, x.arrived) {
 	case entered:
-		s.workers.run(ctx, x, &s.limit)
+		if m.Here() && e.stats.brief() {
+			s.workers.visit(ctx, x, &s.limit)
+		} else {
+			s.workers.run(ctx, x, &s.limit)
+		}
 		return
 	case full:
 		x.refusal = fault.New(fault.ResourceExhausted, "the service %s is at its limit of requests in flight; ask again shortly", e.service)

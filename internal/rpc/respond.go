@@ -51,7 +51,7 @@ func respond(bus lean.Bus, limit func() int, log zerolog.Logger) middleware {
 			if x.later {
 				send = bus.Later
 			}
-			if failed := send(x.incoming.Reply, x.header.Header(), x.body.Bytes()); failed != nil {
+			if failed := x.incoming.Answer(x.header.Header(), x.body.Bytes(), send); failed != nil {
 				log.Warn().Err(failed).Str("subject", x.endpoint.subject).Msg("a reply could not be sent; its caller will ask again or run into its timeout")
 			}
 			return err

@@ -22,12 +22,18 @@ import (
 	"waybill/subjects"
 )
 
-// overNATS says which transport the links of the tests are of: every test runs over both.
-var overNATS bool
+// How the links of the tests reach the services: every test runs in each way.
+var (
+	overNATS bool // by nats.go
+	locally  bool // within the process, past the server
+)
 
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if overNATS = true; code == 0 {
+		code = m.Run()
+	}
+	if overNATS, locally = false, true; code == 0 {
 		code = m.Run()
 	}
 	if err := goleak.Find(); code == 0 && err != nil {
@@ -44,6 +50,7 @@ const patience = 10 * time.Second
 type bus struct {
 	t      testing.TB
 	server *server.Server
+	local  *lean.Local // nil unless locally
 }
 
 func newBus(t testing.TB, change ...func(*server.Options)) *bus {
@@ -64,7 +71,11 @@ func newBus(t testing.TB, change ...func(*server.Options)) *bus {
 	if !s.ReadyForConnections(patience) {
 		t.Fatal("the NATS server is not ready")
 	}
-	return &bus{t, s}
+	b := &bus{t: t, server: s}
+	if locally {
+		b.local = lean.NewLocal(s.GlobalAccount().Interest)
+	}
+	return b
 }
 
 func (b *bus) connect() *nats.Conn {
@@ -84,6 +95,7 @@ func (b *bus) link() lean.Bus {
 		return lean.Over(b.connect())
 	}
 	c, err := lean.Dial(b.t.Context(), lean.Options{Name: "test", Inbox: "_INBOX.test", Log: zerolog.Nop(),
+		Local: b.local, May: func(string) bool { return true },
 		Dial: func(context.Context) (net.Conn, error) { return b.server.InProcessConn() }})
 	if err != nil {
 		b.t.Fatal(err)

@@ -5,7 +5,8 @@
 //
 // The way of a request, outside in; each layer is a middleware in a file of its own:
 //
-//	dispatch    on the subscription's goroutine: no reply subject, at the limit, the endpoint's share of it or the brake, stopping; else to a worker
+//	dispatch    on the goroutine that hands the request over: no reply subject, at the limit, the endpoint's share of it or the brake,
+//	            stopping; else to a worker, or, where that goroutine waits for the reply and the endpoint is brief, on it
 //	└ respond   writes the reply or the error
 //	 └ measure  counts, times, observes
 //	  └ report  logs what the caller must not see

@@ -50,6 +50,24 @@ type endpointStats struct {
 	took     atomic.Int64      // nanoseconds, of all
 	errors   [16]atomic.Uint64 // by the code's place in fault.Codes
 	times    histogram
+	short    atomic.Int32 // so many of the last requests took no longer than shortTime, up to enoughShort
+}
+
+// An endpoint is brief when so many requests one after another have taken no longer than that, from their arrival.
+const (
+	shortTime   = 100 * time.Microsecond
+	enoughShort = 16
+)
+
+func (s *endpointStats) brief() bool { return s.short.Load() == enoughShort }
+
+func (s *endpointStats) timed(took time.Duration) {
+	switch n := s.short.Load(); {
+	case took > shortTime && n > 0:
+		s.short.Store(0)
+	case took <= shortTime && n < enoughShort:
+		s.short.CompareAndSwap(n, n+1)
+	}
 }
 
 // measure counts and times each request, refusals at the limit included, and tells the observer, before the reply is sent:
@@ -73,6 +91,7 @@ func (s *endpointStats) record(code fault.Code, took time.Duration) {
 	s.count.Add(1)
 	s.took.Add(int64(max(took, 0)))
 	s.times.add(uint64(max(took, 0).Microseconds()))
+	s.timed(took)
 	if code == "" {
 		return
 	}

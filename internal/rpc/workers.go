@@ -18,6 +18,7 @@ type workers struct {
 	// a request into the queue, and a worker will come for it.
 	free  atomic.Int64
 	queue chan *exchange // never blocks: it has room for as many as can be free
+	spare chan *worker   // of requests that are served where they arrive
 	quit  chan struct{}
 	wg    sync.WaitGroup
 
@@ -25,7 +26,7 @@ type workers struct {
 	all map[*worker]struct{}
 }
 
-// worker is one of the goroutines. Its requests' contexts have a parent of the worker's own, so that one request can be given up.
+// worker is one of the goroutines, or stands for one on which a request arrived. Its requests' contexts have a parent of the worker's own, so that one request can be given up.
 type worker struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -33,7 +34,7 @@ type worker struct {
 }
 
 func newWorkers() *workers {
-	return &workers{queue: make(chan *exchange, maxParked), quit: make(chan struct{}), all: make(map[*worker]struct{})}
+	return &workers{queue: make(chan *exchange, maxParked), spare: make(chan *worker, maxParked), quit: make(chan struct{}), all: make(map[*worker]struct{})}
 }
 
 // run serves x on a worker and returns at once. x has entered l, and leaves it when it is done.
@@ -67,6 +68,25 @@ func (w *workers) work(ctx context.Context, x *exchange, l *limit) {
 				return
 			}
 		}
+	}
+}
+
+// visit serves x on the caller's goroutine. x has entered l, and has left it when visit returns.
+func (w *workers) visit(ctx context.Context, x *exchange, l *limit) {
+	var own *worker
+	select {
+	case own = <-w.spare:
+	default:
+		own = new(worker)
+		w.enlist(own)
+	}
+	own.prepare(ctx)
+	x.worker = own
+	serve(own.ctx, x, l)
+	select {
+	case w.spare <- own:
+	default:
+		w.dismiss(own)
 	}
 }
 
@@ -118,5 +138,13 @@ func (w *workers) stop(wait bool) {
 	close(w.quit)
 	if wait {
 		w.wg.Wait()
+	}
+	for {
+		select {
+		case own := <-w.spare:
+			w.dismiss(own)
+		default:
+			return
+		}
 	}
 }
