@@ -18,9 +18,9 @@ func Read(data []byte, into any) bool {
 		return false
 	}
 	r := readers.Get().(*reader)
-	r.rest = data
-	ok := r.read(s, at.Elem()) && len(r.rest) == 0
-	r.rest = nil
+	r.data, r.at = data, 0
+	ok := r.read(s, at.Elem()) && r.at == len(data)
+	r.data = nil
 	readers.Put(r)
 	if !ok {
 		at.Elem().SetZero()
@@ -28,9 +28,10 @@ func Read(data []byte, into any) bool {
 	return ok
 }
 
-// reader reads one value after another off what is left.
+// reader reads one value after another.
 type reader struct {
-	rest  []byte
+	data  []byte
+	at    int // a slice that shrinks would be a pointer to write, and the collector would want to know of each
 	seed  maphash.Seed
 	known [256]string // the last strings, each where its hash says: many come again and again
 }
@@ -121,36 +122,36 @@ func (r *reader) slice(s *shape, v reflect.Value) bool {
 
 // byte takes c, where it comes next.
 func (r *reader) byte(c byte) bool {
-	if len(r.rest) == 0 || r.rest[0] != c {
+	if r.at == len(r.data) || r.data[r.at] != c {
 		return false
 	}
-	r.rest = r.rest[1:]
+	r.at++
 	return true
 }
 
 // word takes w, where it comes next.
 func (r *reader) word(w string) bool {
-	if len(r.rest) < len(w) || string(r.rest[:len(w)]) != w {
+	if len(r.data)-r.at < len(w) || string(r.data[r.at:r.at+len(w)]) != w {
 		return false
 	}
-	r.rest = r.rest[len(w):]
+	r.at += len(w)
 	return true
 }
 
 // digits takes a number of at most 18 digits, the first of which is 0 only where it is alone.
 func (r *reader) digits() (n int64, ok bool) {
-	i := 0
-	for ; i < len(r.rest) && i <= 18; i++ {
-		c := r.rest[i]
+	rest, i := r.data[r.at:], 0
+	for ; i < len(rest) && i <= 18; i++ {
+		c := rest[i]
 		if c < '0' || c > '9' {
 			break
 		}
 		n = n*10 + int64(c-'0')
 	}
-	if i == 0 || i > 18 || i > 1 && r.rest[0] == '0' {
+	if i == 0 || i > 18 || i > 1 && rest[0] == '0' {
 		return 0, false
 	}
-	r.rest = r.rest[i:]
+	r.at += i
 	return n, true // what follows is not plain unless it ends the member
 }
 
@@ -159,15 +160,15 @@ func (r *reader) text() (string, bool) {
 	if !r.byte('"') {
 		return "", false
 	}
-	i := 0
-	for i < len(r.rest) && letters[r.rest[i]] {
+	rest, i := r.data[r.at:], 0
+	for i < len(rest) && letters[rest[i]] {
 		i++
 	}
-	if i == len(r.rest) || r.rest[i] != '"' {
+	if i == len(rest) || rest[i] != '"' {
 		return "", false
 	}
-	b := r.rest[:i]
-	r.rest = r.rest[i+1:]
+	b := rest[:i]
+	r.at += i + 1
 	if i == 0 || i > maxKnown {
 		return string(b), true
 	}
