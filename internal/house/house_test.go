@@ -14,7 +14,7 @@ import (
 // The house from the cellar up: a package may import what stands on a lower floor, and of its own floor only what is named
 // in beside.
 var floors = [][]string{
-	{"internal/fault", "internal/id", "internal/money", "internal/timestamp", "internal/scope", "internal/lean", "internal/poll", "internal/sleep", "internal/guard", "internal/house"},
+	{"internal/fault", "internal/id", "internal/money", "internal/timestamp", "internal/scope", "internal/lean", "internal/poll", "internal/quick", "internal/sleep", "internal/guard", "internal/house"},
 	{"internal/order", "internal/payment", "internal/inventory", "internal/shipment"}, // the state machines
 	{"subjects"},
 	{"internal/paygate", "internal/rpc", "internal/journal", "internal/view", "internal/snapshot", "configs"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,14 +23,18 @@ type mux struct {
 	waiting int
 	idle    chan struct{} // closed once nothing waits; nil while nobody asks
 	err     error         // why no reply will come any more
+	sweeper *time.Timer   // ends the requests whose time is over; nil until there is one
+	swept   moment        // when it did so last
+
+	next atomic.Int64 // the moment that the sweeper is set to; never where it is not
 }
 
 // Pending is a request that waits for its reply. Wait or WaitFor must be called once.
 type Pending struct {
 	mux   *mux
 	slot  int
-	reply chan result // holds one
-	timer *time.Timer // of WaitFor; nil until there is one
+	reply chan result  // holds one
+	until atomic.Int64 // the moment when its time is over; 0 for a request without
 
 	// Guarded by mux.mu:
 	subject string // of the reply
@@ -44,10 +49,15 @@ type result struct {
 	err error
 }
 
-func newMux(prefix string) *mux { return &mux{prefix: prefix} }
+func newMux(prefix string) *mux {
+	m := &mux{prefix: prefix}
+	m.next.Store(never)
+	return m
+}
 
 // begin takes a free slot for a request to the subject, and says where its reply is to come.
 func (m *mux) begin(asked string, h Header) (p *Pending, reply string, err error) {
+	call := h.call()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.err != nil {
@@ -61,7 +71,8 @@ func (m *mux) begin(asked string, h Header) (p *Pending, reply string, err error
 		p.subject = m.prefix + strconv.Itoa(p.slot)
 		m.slots = append(m.slots, p)
 	}
-	p.asked, p.call, p.waits = asked, h.call(), true
+	p.asked, p.call, p.waits = asked, call, true
+	p.until.Store(0)
 	m.waiting++
 	return p, p.subject, nil
 }
@@ -137,6 +148,9 @@ func (m *mux) fail(err error) {
 	defer m.mu.Unlock()
 	if m.err == nil {
 		m.err = err
+		if m.sweeper != nil {
+			m.sweeper.Stop()
+		}
 		m.end(err, func(*Pending) bool { return true })
 	}
 }
@@ -184,51 +198,38 @@ func (m *mux) drained() <-chan struct{} {
 // Wait returns the reply. Errors: nats.ErrNoResponders where nobody serves the subject; nats.ErrPermissionViolation where the
 // server did not let the request through; ctx's own when it ends first, and nats.ErrDisconnected when the connection breaks: the
 // request may have been carried out then.
-func (p *Pending) Wait(ctx context.Context) (Msg, error) { return p.wait(ctx, nil) }
+func (p *Pending) Wait(ctx context.Context) (Msg, error) { return p.wait(ctx) }
 
 // WaitFor is Wait for no longer than a time, after which its error is context.DeadlineExceeded.
 func (p *Pending) WaitFor(ctx context.Context, most time.Duration) (Msg, error) {
-	if p.timer == nil {
-		p.timer = time.NewTimer(most)
-	} else {
-		p.timer.Reset(most)
-	}
-	return p.wait(ctx, p.timer.C)
+	p.mux.bound(p, most)
+	return p.wait(ctx)
 }
 
-func (p *Pending) wait(ctx context.Context, late <-chan time.Time) (Msg, error) {
-	var err error
+func (p *Pending) wait(ctx context.Context) (Msg, error) {
+	done := ctx.Done()
+	if done == nil {
+		return p.end(<-p.reply)
+	}
 	select {
 	case r := <-p.reply:
 		return p.end(r)
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-late:
-		err = context.DeadlineExceeded
+	case <-done:
 	}
 	m := p.mux
 	m.mu.Lock()
 	if p.waits {
-		p.rest()
 		m.over(p)
 		m.renew(p)
 		m.free = append(m.free, p)
 		m.mu.Unlock()
-		return Msg{}, err
+		return Msg{}, ctx.Err()
 	}
 	m.mu.Unlock()
 	return p.end(<-p.reply) // it came at the same moment
 }
 
-// rest stops the timer, before another request takes the slot.
-func (p *Pending) rest() {
-	if p.timer != nil {
-		p.timer.Stop()
-	}
-}
-
 func (p *Pending) end(r result) (Msg, error) {
-	p.rest()
 	m := p.mux
 	m.mu.Lock()
 	m.free = append(m.free, p)

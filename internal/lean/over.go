@@ -3,7 +3,6 @@ package lean
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -207,5 +206,10 @@ func validSubject(s string) bool {
 	if s == "" || len(s) > 4096 {
 		return false
 	}
-	return strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) < 0
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
 }

@@ -13,11 +13,12 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/quick"
 )
 
 var strictly = json.RejectUnknownMembers(true)
 
-// Decode reads exactly one JSON object into the struct that into points at. Error: invalid_argument, with the field at
+// Decode reads exactly one JSON object into the struct that into points at, which must be zero. Error: invalid_argument, with the field at
 // fault where there is one, for anything else: an empty payload, null or an array at the top, an unknown field, a name
 // given twice, a wrong type, a number out of range, invalid UTF-8, trailing data.
 func Decode(data []byte, into any) error {
@@ -28,6 +29,9 @@ func Decode(data []byte, into any) error {
 	case start[0] != '{' && utf8.Valid(data):
 		return fault.New(fault.InvalidArgument, "the payload must be one JSON object")
 	}
+	if quick.Read(data, into) {
+		return nil
+	}
 	if err := json.Unmarshal(data, into, strictly); err != nil {
 		return explain(data, err)
 	}
@@ -37,10 +41,21 @@ func Decode(data []byte, into any) error {
 // Encode writes v as JSON: nil slices as [], nil maps as {}, without HTML escapes. Error: a value that JSON can't hold.
 func Encode(v any) ([]byte, error) { return json.Marshal(v) }
 
-func encodeTo(b *bytes.Buffer, v any) error { return json.MarshalWrite(b, v) }
+func encodeTo(b *bytes.Buffer, v any) error {
+	if text, ok := quick.Append(b.AvailableBuffer(), v); ok {
+		b.Write(text)
+		return nil
+	}
+	return json.MarshalWrite(b, v)
+}
 
-// decodeReply reads a reply: fields that this program does not know are ignored.
-func decodeReply(data []byte, into any) error { return json.Unmarshal(data, into) }
+// decodeReply is Decode for a reply: fields that this program does not know are ignored, and errors are the codec's.
+func decodeReply(data []byte, into any) error {
+	if quick.Read(data, into) {
+		return nil
+	}
+	return json.Unmarshal(data, into)
+}
 
 // explain says in the caller's words what is wrong with the payload.
 func explain(data []byte, err error) error {

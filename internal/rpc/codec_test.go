@@ -4,6 +4,7 @@ import (
 	"bytes"
 	stdjson "encoding/json"
 	"errors"
+	"reflect"
 	"strconv"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/lean"
+	"waybill/internal/quick"
 	"waybill/subjects"
 )
 
@@ -127,5 +129,18 @@ func TestOneLine(t *testing.T) {
 	}
 	if got := cut("aüb", 2); got != "a" {
 		t.Errorf("cut within a character: %q", got)
+	}
+}
+
+// A call's request and reply are read and written without the codec's help.
+func TestACallIsQuick(t *testing.T) {
+	request := subjects.AuthorizeRequest{PaymentID: "p", OrderID: "o", Amount: subjects.Money{Amount: 1, Currency: "EUR"}, Method: subjects.Card}
+	reply := subjects.PaymentInfo{PaymentID: "p", Amount: request.Amount, DeclineCode: "do_not_honor"}
+	refusal := wireError{}
+	for _, v := range []any{&request, &reply, &refusal, &subjects.SKURequest{SKU: "espresso"}, &subjects.Item{SKU: "espresso"}} {
+		text, ok := quick.Append(nil, v)
+		if !ok || !quick.Read(text, reflect.New(reflect.TypeOf(v).Elem()).Interface()) {
+			t.Errorf("%T is left to the codec: %s", v, text)
+		}
 	}
 }
