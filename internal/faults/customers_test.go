@@ -118,22 +118,18 @@ func (cs *customers) place(ctx context.Context, c *client.Client, r subjects.Pla
 func done(s subjects.OrderStatus) bool { return s == "confirmed" || s == "rejected" }
 
 // crowd has n customers order one thing after the other until ctx ends or stop is called, which returns when all have left.
-// An order that is not answered is left to again. Without -faults.all they rest a little, for the tests beside this one.
+// An order that is not answered is left to again.
 func (cs *customers) crowd(ctx context.Context, c *client.Client, n int) (stop func()) {
-	served := time.Duration(number(10, 0)) * time.Millisecond
-	unserved := time.Duration(number(50, 20)) * time.Millisecond // a shop that answers nothing is not asked at once again
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				rest := served
 				if err := cs.place(ctx, c, request(cs.last.Add(1))); err != nil {
-					rest = unserved
-				}
-				select {
-				case <-time.After(rest):
-				case <-ctx.Done():
+					select { // a shop that answers nothing is not asked at once again
+					case <-time.After(20 * time.Millisecond):
+					case <-ctx.Done():
+					}
 				}
 			}
 		})
