@@ -159,6 +159,7 @@ func TestSecuredReads(t *testing.T) {
 
 // What is no handshake ends the connection, and what never comes to an end does so, too, without being kept.
 func TestTLSHandshakeHostile(t *testing.T) {
+	t.Parallel() // it waits for the door's clock
 	server, client := certificate(t)
 	w := way{"TLS", server, client}
 	n := startNATS(t, t.TempDir(), func(c *NATSConfig) { c.TLS = server })

@@ -44,7 +44,7 @@ func TestLastWords(t *testing.T) {
 		"a panic":           {strings.Repeat("noise\n", 1_500) + "panic: planted\n\ngoroutine 7 [running]:\n" + strings.Repeat("main.f()\n", 5_000), "panic: planted"},
 		"an error of a bus": {"unexpected fault address 0x1\nfatal error: fault\n[signal SIGBUS: bus error]\n\ngoroutine 7:\n", "unexpected fault address 0x1 fatal error: fault [signal SIGBUS: bus error]"},
 	} {
-		for _, piece := range []int{1, 4096} {
+		for _, piece := range []int{7, 4096} {
 			var w lastWords
 			_, err := io.CopyBuffer(struct{ io.Writer }{&w}, struct{ io.Reader }{strings.NewReader(c.said)}, make([]byte, piece))
 			check(t, err)

@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	flag.Parse()
-	if err := flag.Set("test.parallel", "6"); err != nil { // most of them wait
+	if err := flag.Set("test.parallel", "10"); err != nil { // most of them wait
 		panic(err)
 	}
 	goleak.VerifyTestMain(m,

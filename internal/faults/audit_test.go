@@ -39,7 +39,7 @@ func findings(c *client.Client, cs *customers) (wrong []string) {
 		}
 	}
 	var s state
-	if err := until(longestEnd, func() (err error) {
+	if err := untilEvery(300*time.Millisecond, longestEnd, func() (err error) { // each look reads the whole journal
 		if s, err = look(c); err != nil {
 			return err
 		}

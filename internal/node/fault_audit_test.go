@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,6 +97,7 @@ func audit(t testing.TB, c *dialed) {
 	t.Helper()
 	var last uint64
 	quiet := 0
+	var unsound error // as the last verification has it
 	err := until(30*time.Second, func() error {
 		n, err := lastEvent(c)
 		if err != nil {
@@ -105,18 +107,20 @@ func audit(t testing.TB, c *dialed) {
 			last, quiet = n, 0
 		}
 		if quiet < 10 { // a verification reads everything: not while more is being written
-			return fmt.Errorf("the journal still grows: it is at %d", n)
+			return cmp.Or(unsound, fmt.Errorf("the journal still grows: it is at %d", n))
 		}
+		quiet = -20 // nor again at once
 		broken, err := verified(c, true)
 		if err == nil && len(broken) > 0 {
 			err = fmt.Errorf("%d violations:\n%s", len(broken), strings.Join(broken[:min(20, len(broken))], "\n"))
 		}
+		unsound = err
 		return err
 	})
 	if err != nil {
 		t.Errorf("the site is not sound: %v", err)
 	}
-	if err := until(10*time.Second, func() error { // the lists follow the journal, a second behind or two where the machine is busy
+	if err := untilEvery(200*time.Millisecond, 10*time.Second, func() error { // the lists follow the journal, a second behind or two where the machine is busy
 		if wrong := complaints(t, c); len(wrong) > 0 {
 			return errors.New(strings.Join(wrong, "\n"))
 		}

@@ -41,11 +41,15 @@ func etcdOf(t testing.TB, dir string) int {
 	return 0
 }
 
-// TestFaultOfEtcdsOwnProcess kills the process that is a site's etcd each second for ten seconds, breaks it as an unreadable page of its
-// database does, and stops it, while orders come in: none fails, the settings hold, and all is well afterwards. When the node
-// has stopped, the process is gone.
+// TestFaultOfEtcdsOwnProcess kills the process that is a site's etcd each second, for ten seconds with -faults.all, breaks it as an
+// unreadable page of its database does, and stops it, while orders come in: none fails, the settings hold, and all is well afterwards.
+// When the node has stopped, the process is gone.
 func TestFaultOfEtcdsOwnProcess(t *testing.T) {
 	t.Parallel()
+	kills := 4
+	if *faultsAll {
+		kills = 10
+	}
 	n := nodetest.Start(t)
 	c, b := busySite(t, n)
 	send := func(s syscall.Signal) {
@@ -66,7 +70,7 @@ func TestFaultOfEtcdsOwnProcess(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for range 10 {
+	for range kills {
 		send(syscall.SIGKILL)
 		b.flow(t, 20*time.Second)
 		time.Sleep(time.Second)
@@ -147,7 +151,7 @@ func TestFaultOfEtcdAtTheFirstStart(t *testing.T) {
 	degraded(t, c, "etcd")
 	holds(t, c, "rpc.max_in_flight", "777")
 	nodetest.Stock(t, c.Client, 1_000, "bread")
-	b := buy(c, 1, "bread", false)
+	b := buy(c, 1, "bread", steady)
 	b.flow(t, 20*time.Second)
 	if err := os.Remove(mark); err != nil {
 		t.Fatal(err)

@@ -96,8 +96,11 @@ func begin[Req, Res any](c *dialed, d time.Duration, e subjects.Endpoint[Req, Re
 }
 
 // until asks f every few milliseconds for d at most; f's last error says what is still missing.
-func until(d time.Duration, f func() error) error {
-	tick := time.NewTicker(10 * time.Millisecond)
+func until(d time.Duration, f func() error) error { return untilEvery(10*time.Millisecond, d, f) }
+
+// untilEvery is until with another time between two questions, for one that is much work.
+func untilEvery(pause, d time.Duration, f func() error) error {
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for end := time.Now().Add(d); ; <-tick.C {
 		err := f()

@@ -32,6 +32,7 @@ func (k killing) String() string { return fmt.Sprintf("%s #%d", k.point, k.nth) 
 // agree. A first run, which nobody disturbs, tells which points there are. Without -faults.all a few of them are drawn, of
 // each kind some; with it each is taken twice, the first time that it is passed and the last.
 func TestFaultKillAtEveryStep(t *testing.T) {
+	t.Parallel()
 	draw := seed(t)
 	points := recorded(t)
 	if missing := absent(points); len(missing) > 0 {

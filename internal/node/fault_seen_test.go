@@ -46,7 +46,7 @@ func TestFaultIsSeen(t *testing.T) {
 	c := mustDial(t, store.URL())
 	impatient(t, c, "2s")
 	nodetest.Stock(t, c.Client, 1_000_000, "bread")
-	b := buy(c, 4, "bread", false)
+	b := buy(c, 4, "bread", brisk)
 	b.flow(t, 20*time.Second)
 	seen, answered := map[bool][]time.Duration{}, map[bool][]time.Duration{}
 	for i := range 2 * rounds {

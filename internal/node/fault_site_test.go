@@ -36,18 +36,32 @@ func busySite(t testing.TB, n *nodetest.Node) (*dialed, *buyers) {
 	impatient(t, c, "2s")
 	nodetest.Stock(t, c.Client, 1_000_000, "bread")
 	setting(t, c, "rpc.max_in_flight", "777")
-	b := buy(c, 4, "bread", false)
+	b := buy(c, 4, "bread", steady)
 	b.flow(t, 20*time.Second)
 	return c, b
 }
 
-// buy starts the buyers. An answer is confirmed or pending, or rejected where the SKU may run out; anything else is a failure.
-func buy(c *dialed, count int, sku id.SKU, mayRunOut bool) *buyers {
-	return buyAfter(c, count, sku, mayRunOut, 0)
+// trade is how buyers buy.
+type trade struct {
+	rest      time.Duration // between two orders: a shop, not a benchmark
+	mayRunOut bool          // of stock
 }
 
+// Where something stops in the midst of requests, as many as may be have to be at work; where etcd is away for long, orders have to go
+// on, and more of them would only take the processor from the tests beside this one.
+var (
+	brisk  = trade{rest: 10 * time.Millisecond}
+	steady = trade{rest: 50 * time.Millisecond}
+)
+
+// buy starts the buyers. An answer is confirmed or pending, or rejected where the SKU may run out; anything else is a failure.
+func buy(c *dialed, count int, sku id.SKU, how trade) *buyers { return buyAfter(c, count, sku, how, 0) }
+
 // buyAfter is buy after so many orders of others.
-func buyAfter(c *dialed, count int, sku id.SKU, mayRunOut bool, before int64) *buyers {
+func buyAfter(c *dialed, count int, sku id.SKU, how trade, before int64) *buyers {
+	if *faultsAll {
+		how.rest = brisk.rest
+	}
 	ctx, end := context.WithCancel(context.Background())
 	b := &buyers{end: end, last: time.Now()}
 	b.number.Store(before)
@@ -63,11 +77,11 @@ func buyAfter(c *dialed, count int, sku id.SKU, mayRunOut bool, before int64) *b
 				case info.Status == "confirmed":
 					b.confirmed.Add(1)
 					b.gap, b.last = max(b.gap, time.Since(b.last)), time.Now()
-				case info.Status != "pending" && !(mayRunOut && info.Status == "rejected"):
+				case info.Status != "pending" && !(how.mayRunOut && info.Status == "rejected"):
 					b.failed = append(b.failed, fmt.Sprintf("%s is %s: %v", o, info.Status, info.Reason))
 				}
 				b.mu.Unlock()
-				time.Sleep(10 * time.Millisecond) // a shop, not a benchmark
+				time.Sleep(how.rest)
 			}
 		})
 	}
@@ -143,7 +157,7 @@ func TestFaultOfTheLeader(t *testing.T) {
 			impatient(t, c, "2s")
 			const stock = 150
 			nodetest.Stock(t, c.Client, stock, "bread")
-			b := buy(c, 8, "bread", true)
+			b := buy(c, 8, "bread", trade{rest: brisk.rest, mayRunOut: true})
 			b.flow(t, 20*time.Second)
 			if asleep > 0 {
 				leader.pause(t)
@@ -262,7 +276,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	c := mustDial(t, store.URL())
 	nodetest.Stock(t, c.Client, 1_000_000, "bread")
-	b := buy(c, 6, "bread", false)
+	b := buy(c, 6, "bread", brisk)
 	b.flow(t, 20*time.Second)
 	for range rounds {
 		for i := range workers {

@@ -179,11 +179,12 @@ func startLoad(t testing.TB, name string, clients int, c *dialed) *load {
 					status = info.Status
 				} else if fault.CodeOf(err) == fault.Unavailable {
 					l.refused.Add(1)
-					time.Sleep(20 * time.Millisecond)
+					time.Sleep(40 * time.Millisecond)
 				}
 				l.mu.Lock()
 				l.told[o] = status
 				l.mu.Unlock()
+				time.Sleep(brisk.rest)
 			}
 		})
 	}

@@ -10,7 +10,6 @@ import (
 )
 
 func TestInventory(t *testing.T) {
-	t.Parallel()
 	s := open(t)
 	stock := func(t *testing.T, sku id.SKU, onHand, reserved int64) {
 		t.Helper()

@@ -20,7 +20,6 @@ func (s *site) quick(t testing.TB) {
 }
 
 func TestOutcomes(t *testing.T) {
-	t.Parallel()
 	s := open(t)
 	s.tell(t, map[string]story{
 		"confirmed": func(t *testing.T, s *site, o id.Order, sku id.SKU) {
@@ -163,7 +162,6 @@ var resumed = tale{
 }
 
 func TestTimeLimits(t *testing.T) {
-	t.Parallel()
 	s := open(t)
 	s.quick(t)
 	s.set(t, "order.pending_timeout", `"1s"`)
@@ -197,7 +195,6 @@ func TestTimeLimits(t *testing.T) {
 }
 
 func TestCaptureOnConfirm(t *testing.T) {
-	t.Parallel()
 	s := open(t)
 	s.set(t, "payment.capture", `"on_confirm"`)
 	onConfirm := list(confirmed, "payment.capturing", "payment.captured")

@@ -23,7 +23,6 @@ func (s *site) onSale(t testing.TB, sku id.SKU, price subjects.Money, tax int64)
 }
 
 func TestPlacing(t *testing.T) {
-	t.Parallel()
 	s := open(t)
 	s.tell(t, map[string]story{
 		"the same again": func(t *testing.T, s *site, o id.Order, sku id.SKU) {

@@ -179,7 +179,6 @@ func (s *site) collect(t testing.TB, o id.Order) {
 }
 
 func TestShippingByItself(t *testing.T) {
-	t.Parallel()
 	s := open(t)
 	s.set(t, "shipping.auto", `"deliver"`)
 	s.tell(t, map[string]story{

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	if !*faultsAll { // they wait more than they work, but for what the race detector does
-		lanes := "4"
+		lanes := "6"
 		if nodetest.Race {
 			lanes = "2"
 		}
@@ -359,6 +359,8 @@ func list(parts ...any) []string {
 type story func(t *testing.T, s *site, o id.Order, sku id.SKU)
 
 // tell runs stories side by side, each on ten units of its own SKU at 2.50 EUR and 19 % tax: 5.95 EUR for two.
+// A test that tells stories is not parallel to others: its stories would wait for their turn behind those, and its node would run
+// until then.
 func (s *site) tell(t *testing.T, stories map[string]story) {
 	t.Helper()
 	t.Run("stories", func(t *testing.T) {

@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"net/url"
 	"os"
@@ -32,6 +33,10 @@ const patience = 15 * time.Second
 var shared string
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // they wait more than they work
+		panic(err)
+	}
 	os.Exit(run(m))
 }
 
@@ -65,6 +70,7 @@ func TestOverAnEtcdProcess(t *testing.T) {
 	if os.Getenv(processEnv) != "" {
 		t.Skip("that is what is running")
 	}
+	t.Parallel()
 	etcdtest.Program(t, "etcd")
 	again := exec.CommandContext(t.Context(), must[string](t)(os.Executable()), "-test.timeout=3m")
 	again.Env = append(os.Environ(), processEnv+"=1")
