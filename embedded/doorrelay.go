@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,6 +136,7 @@ func (r *relay) lend(f func()) (back bool) {
 	mine := r.lends
 	r.lent = true
 	r.mu.Unlock()
+	runtime.Gosched() // a client that always has more to say would keep the processor for 10 ms
 	f()
 	r.mu.Lock()
 	defer r.mu.Unlock()

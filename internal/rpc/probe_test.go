@@ -115,6 +115,9 @@ func TestStopUnderLoadRefusesNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 		for before := handled.Load(); handled.Load() < before+200; {
+			if ctx.Err() != nil {
+				t.Fatal("the callers get nowhere")
+			}
 			time.Sleep(time.Millisecond)
 		}
 		stop(t, s)
