@@ -2,7 +2,8 @@ package embedded
 
 import (
 	"bytes"
-	"github.com/go-json-experiment/json"
+	stdjson "encoding/json" // the server's own decoder
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -39,8 +40,8 @@ func newIntake(r *relay, from net.Conn, server io.WriteCloser) *intake {
 	return &intake{relay: r, from: from, server: server, out: r.out, local: r.door.local, raw: r.door.local == nil}
 }
 
-// hear carries what the client says until there is no more; false where another goroutine has taken this one's place. It needs no deadlines: the
-// server takes what it is sent, or ends the connection; what the client says after that is read and dropped.
+// hear carries what the client says until there is no more; false where another goroutine has taken this one's place. It needs no
+// deadlines: the server takes what it is sent, or ends the connection; what the client says after that is read and dropped.
 func (t *intake) hear() (over bool) {
 	buf, held := make([]byte, firstBuffer), 0
 	for {
@@ -80,13 +81,11 @@ func (t *intake) take(b []byte) (taken int, ok bool) {
 	begin, at := 0, 0 // of what is for the server, and of what is not looked at yet
 	for at < len(b) && !t.raw {
 		if t.passing > 0 {
-			n := min(t.passing, len(b)-at)
-			t.passing -= n
-			at += n
+			at += t.skip(b[at:])
 			continue
 		}
 		line := b[at : at+bytes.IndexByte(b[at:], '\n')+1]
-		if len(line) == 0 && len(b)-at <= maxLine {
+		if len(line) == 0 && len(b)-at <= maxLine && strings.IndexByte("CHPSU", b[at]) >= 0 {
 			t.to(b[begin:at])
 			return at, true
 		}
@@ -104,6 +103,10 @@ func (t *intake) take(b []byte) (taken int, ok bool) {
 			t.raw = true
 			break
 		}
+		if bytes.Contains(b[from:from+q.header], []byte(traceHeaders)) {
+			at = to + len(crlf)
+			continue
+		}
 		t.to(b[begin:at])
 		at = to + len(crlf)
 		begin = at
@@ -118,6 +121,17 @@ func (t *intake) take(b []byte) (taken int, ok bool) {
 	return len(b), true
 }
 
+// skip passes by a payload, and returns how much of it there is. It ends as the server wants it to, or nothing more is read.
+func (t *intake) skip(b []byte) int {
+	n := min(max(t.passing-len(crlf), 0), len(b))
+	t.passing -= n
+	for ; n < len(b) && t.passing > 0; n++ {
+		t.raw = t.raw || b[n] != crlf[len(crlf)-t.passing]
+		t.passing--
+	}
+	return n
+}
+
 // to hands on what is for the server.
 func (t *intake) to(b []byte) {
 	if len(b) > 0 {
@@ -125,7 +139,11 @@ func (t *intake) to(b []byte) {
 	}
 }
 
-const crlf = "\r\n"
+const (
+	crlf = "\r\n"
+	// traceHeaders begin the headers by which the server is asked to tell where a message goes, or would go.
+	traceHeaders = "Nats-Trace-"
+)
 
 // line reads one line. ok means a request that can be delivered within the process, once it is there as a whole.
 func (t *intake) line(line []byte) (q request, ok bool) {
@@ -153,8 +171,8 @@ func (t *intake) line(line []byte) (q request, ok bool) {
 	default:
 		known = false
 	}
-	t.raw = !known || first && string(op) != "CONNECT"
-	return q, ok && !t.raw
+	t.raw = !known
+	return q, ok && known
 }
 
 // publish reads a message's line. Where it is not one to deliver within the process, its payload passes by.
@@ -226,10 +244,12 @@ type inbox struct {
 	prefix string
 	below  byte // what stands behind the prefix: * or >; 0 for nothing
 	sid    string
-	// shared has its messages counted or shared out by the server: it has an end after some messages, or is in a queue group.
-	shared bool
-	closed atomic.Bool
+	// servers is one whose messages the server must see: it counts them, as there is an end after some, or shares them out within a queue
+	// group; or the client does not hear it any more.
+	servers atomic.Bool
 }
+
+var errServers = errors.New("the server must see the reply")
 
 func (i *inbox) matches(reply []byte) bool {
 	if len(reply) < len(i.prefix) || string(reply[:len(i.prefix)]) != i.prefix {
@@ -247,8 +267,8 @@ func (i *inbox) matches(reply []byte) bool {
 
 // Answer implements lean.Answerer.
 func (i *inbox) Answer(reply string, h lean.Header, data []byte) error {
-	if i.closed.Load() {
-		return nil // nobody hears it any more
+	if i.servers.Load() {
+		return errServers
 	}
 	return i.out.answer(reply, i.sid, h, data)
 }
@@ -257,7 +277,7 @@ func (i *inbox) Answer(reply string, h lean.Header, data []byte) error {
 func (t *intake) inbox(reply []byte) (found *inbox) {
 	for _, i := range t.inboxes {
 		if i.matches(reply) {
-			if found != nil || i.shared {
+			if found != nil || i.servers.Load() {
 				return nil
 			}
 			found = i
@@ -287,7 +307,9 @@ func (t *intake) subscribe(words []byte) (known bool) {
 	case len(t.inboxes) == maxInboxes:
 		return false
 	}
-	t.inboxes = append(t.inboxes, &inbox{out: t.out, prefix: prefix, below: below, sid: string(f[n-1]), shared: n == 3})
+	i := &inbox{out: t.out, prefix: prefix, below: below, sid: string(f[n-1])}
+	i.servers.Store(n == 3)
+	t.inboxes = append(t.inboxes, i)
 	return true
 }
 
@@ -300,14 +322,11 @@ func (t *intake) unsubscribe(words []byte) (known bool) {
 	}
 	kept := t.inboxes[:0]
 	for _, i := range t.inboxes {
-		switch {
-		case i.sid != string(f[0]):
+		if i.sid == string(f[0]) {
+			i.servers.Store(true)
+		}
+		if i.sid != string(f[0]) || n == 2 {
 			kept = append(kept, i)
-		case n == 2:
-			i.shared = true
-			kept = append(kept, i)
-		default:
-			i.closed.Store(true)
 		}
 	}
 	clear(t.inboxes[len(kept):])
@@ -316,18 +335,14 @@ func (t *intake) unsubscribe(words []byte) (known bool) {
 }
 
 // isClient reports whether a CONNECT makes the client one with a client's rights, if the server lets it in, and asks for nothing that
-// the server alone does.
+// the server alone does. It reads what the server reads.
 func (l *locals) isClient(words []byte) bool {
 	var c struct {
 		Verbose  bool   `json:"verbose"`
 		Pedantic bool   `json:"pedantic"`
 		Headers  bool   `json:"headers"`
 		Nkey     string `json:"nkey"`
-		User     string `json:"user"`
-		JWT      string `json:"jwt"`
-		Token    string `json:"auth_token"`
 	}
-	c.Verbose, c.Pedantic = true, true // where the client does not say, as the server has it
-	return json.Unmarshal(words, &c) == nil && !c.Verbose && !c.Pedantic && c.Headers &&
-		c.User == "" && c.JWT == "" && c.Token == "" && (c.Nkey == "" || c.Nkey == l.clientKey)
+	c.Verbose, c.Pedantic = true, true // where the client does not say
+	return stdjson.Unmarshal(words, &c) == nil && !c.Verbose && !c.Pedantic && c.Headers && (c.Nkey == "" || c.Nkey == l.clientKey)
 }

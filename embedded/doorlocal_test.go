@@ -2,6 +2,8 @@ package embedded
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -20,7 +22,7 @@ import (
 
 const echoQueue = "order"
 
-// serve answers the subject as a service does, on goroutines of its own.
+// serveLocally answers the subject as a service does, on goroutines of its own.
 func serveLocally(t testing.TB, n *NATS, subject string, handle func(m lean.Msg, send func(string, lean.Header, []byte) error)) *lean.Conn {
 	t.Helper()
 	c, err := n.Link(Front(subjects.Order), false, nil)
@@ -106,7 +108,9 @@ func TestDoorLocal(t *testing.T) {
 
 // What only the server can do for a client, it does.
 func TestDoorNotLocal(t *testing.T) {
-	n := startNATS(t, t.TempDir())
+	const limit, closed = maxLocal / 2, "the end of the connection"
+	n, small := startNATS(t, t.TempDir()), startNATS(t, t.TempDir(), func(c *NATSConfig) { c.MaxPayload = limit })
+	echoLocally(t, small, echoSubject)
 	service := echoLocally(t, n, echoSubject)
 	echoLocally(t, n, "wb.local.int.order.secret")
 	const plain, subscribe = "CONNECT {\"headers\":true,\"verbose\":false,\"pedantic\":false}\r\nPING\r\n", "SUB _INBOX.a.* 1\r\n"
@@ -134,10 +138,19 @@ func TestDoorNotLocal(t *testing.T) {
 		{"a strange pattern", plain + subscribe + "SUB _INBOX.*.x 2\r\n", request(echoSubject), false, ""},
 		{"many inboxes", plain + manyInboxes() + subscribe, request(echoSubject), false, ""},
 		{"not what a client may send", plain + subscribe, request("wb.local.int.order.secret"), false, "-ERR 'Permissions Violation for Publish to \"wb.local.int.order.secret\"'"},
+		{"too large a header", plain + subscribe, "HPUB " + echoSubject + " _INBOX.a.1 16 14\r\nNATS/1.0\r\n\r\nhi\r\n", false, closed},
+		{"a trace", plain + subscribe, "HPUB " + echoSubject + " _INBOX.a.1 41 43\r\nNATS/1.0\r\nNats-Trace-Dest: _INBOX.t.1\r\n\r\nhi\r\n", false, "-ERR 'Permissions Violation for Publish to \"_INBOX.t.1\"'"},
+		{"behind one that does not end", plain + subscribe, "PUB wb.local.rpc.x.y 0\r\nXX" + request(echoSubject), false, "-ERR"},
+		{"over the limit", plain + subscribe, fmt.Sprintf("PUB %s _INBOX.a.1 %d\r\n%s\r\n", echoSubject, limit+1, make([]byte, limit+1)), false, "-ERR 'Maximum Payload"},
+		{"to no inbox of these", plain + subscribe, "PUB " + echoSubject + " _INBOX.a.1.2 2\r\nhi\r\n", false, ""},
 		{"nobody's", plain + subscribe, request("wb.local.rpc.order.nobody"), false, ""},
 		{"large", plain + subscribe, fmt.Sprintf("PUB %s _INBOX.a.1 %d\r\n%s\r\n", echoSubject, maxLocal+1, make([]byte, maxLocal+1)), false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			n := n
+			if c.name == "over the limit" {
+				n = small
+			}
 			conn, err := net.Dial("tcp", n.Addr())
 			check(t, err)
 			defer conn.Close()
@@ -171,15 +184,19 @@ func TestDoorNotLocal(t *testing.T) {
 			_, err = io.WriteString(conn, c.says)
 			check(t, err)
 			switch {
+			case c.want == closed:
+				if !gone(conn, 5*time.Second) {
+					t.Error("it is not closed")
+				}
 			case c.want != "":
 				until(c.want)
-			case c.name == "nobody's", c.name == "CONNECT again": // which gets no reply
+			case c.name == "nobody's", c.name == "CONNECT again", c.name == "to no inbox of these": // which get no reply
 				soon(t, "a message to the server", func() bool { return n.came(t) > before })
 			default:
 				until("MSG _INBOX.a.1 1 ")
 			}
 			check(t, service.Flush(ctxFor(t, 5*time.Second)))
-			if local := n.came(t)-before == others; local != c.local {
+			if local := n.came(t)-before == others; c.want == "" && local != c.local {
 				t.Errorf("delivered within the process: %v", local)
 			}
 		})
@@ -224,6 +241,164 @@ func TestDoorLocalRefused(t *testing.T) {
 	if reached.Load() != 0 {
 		t.Error("a request reached the service")
 	}
+}
+
+// What is no word of the protocol reaches the server at once, which ends it, and does not wait for the end of its line.
+func TestDoorLocalStranger(t *testing.T) {
+	n := startNATS(t, t.TempDir())
+	conn, err := net.Dial("tcp", n.Addr())
+	check(t, err)
+	defer conn.Close()
+	_, err = conn.Write([]byte{22, 3, 1, 2, 0}) // which TLS begins with
+	check(t, err)
+	if !gone(conn, silence/2) {
+		t.Error("it is kept waiting")
+	}
+}
+
+// Whoever is let in as somebody else than a client has no client's rights, whatever its first line looks like.
+func TestDoorLocalOthers(t *testing.T) {
+	n := startNATS(t, t.TempDir(), func(c *NATSConfig) { c.RequireCredentials = true })
+	var reached atomic.Int64
+	serveLocally(t, n, echoSubject, func(m lean.Msg, send func(string, lean.Header, []byte) error) {
+		reached.Add(1)
+		check(t, m.Answer(nil, m.Data, send))
+	})
+	for _, c := range []struct {
+		user, hello string
+		want        int64
+	}{
+		{UserClient, `{"headers":true,"verbose":false,"pedantic":false,"nkey":%q,"sig":%q}`, 1},
+		{UserAdmin, `{"headers":true,"verbose":false,"pedantic":false,"nkey":%q,"sig":%q}`, 0},
+		{UserAdmin, `{"headers":true,"verbose":false,"pedantic":false,"NKEY":%q,"SIG":%q}`, 0},
+		{UserAdmin, `{"headers":true,"verbose":false,"pedantic":false,"nkey":"` + n.local.clientKey + `","nkey":%q,"sig":%q}`, 0},
+	} {
+		reached.Store(0)
+		conn, err := net.Dial("tcp", n.Addr())
+		check(t, err)
+		check(t, conn.SetDeadline(time.Now().Add(5*time.Second)))
+		var info struct{ Nonce string }
+		check(t, json.Unmarshal([]byte(strings.TrimPrefix(readLine(t, conn), "INFO ")), &info))
+		kp, err := n.secrets.User(c.user)
+		check(t, err)
+		key, err := kp.PublicKey()
+		check(t, err)
+		signed, err := kp.Sign([]byte(info.Nonce))
+		check(t, err)
+		_, err = fmt.Fprintf(conn, "CONNECT "+c.hello+"\r\nSUB _INBOX.a.* 1\r\nPING\r\n", key, base64.RawURLEncoding.EncodeToString(signed))
+		check(t, err)
+		pong(t, conn)
+		_, err = io.WriteString(conn, "PUB "+echoSubject+" _INBOX.a.1 2\r\nhi\r\nPING\r\n")
+		check(t, err)
+		pong(t, conn)
+		if reached.Load() != c.want {
+			t.Errorf("%s with %s reached the service %d times", c.user, c.hello, reached.Load())
+		}
+		conn.Close()
+	}
+}
+
+// pong reads as far as the server's next PONG, and leaves the door and a service the time to see what came with it.
+func pong(t testing.TB, conn net.Conn) {
+	t.Helper()
+	for line := ""; line != "PONG\r\n"; {
+		if line = readLine(t, conn); line == "" {
+			t.Fatal("no PONG")
+		}
+	}
+	time.Sleep(10 * time.Millisecond)
+}
+
+// Who is unsubscribed when the reply comes hears it as the server has it.
+func TestDoorLocalUnsubscribed(t *testing.T) {
+	n := startNATS(t, t.TempDir())
+	asked := make(chan lean.Msg, 1)
+	c := serveLocally(t, n, echoSubject, func(m lean.Msg, _ func(string, lean.Header, []byte) error) { asked <- m })
+	conn, err := net.Dial("tcp", n.Addr())
+	check(t, err)
+	defer conn.Close()
+	check(t, conn.SetDeadline(time.Now().Add(5*time.Second)))
+	_, err = io.WriteString(conn, "CONNECT {\"headers\":true,\"verbose\":false,\"pedantic\":false}\r\nSUB _INBOX.a 7\r\nPING\r\n")
+	check(t, err)
+	pong(t, conn)
+	sent := n.came(t)
+	_, err = io.WriteString(conn, "PUB "+echoSubject+" _INBOX.a 2\r\nhi\r\n")
+	check(t, err)
+	m := <-asked
+	if n.came(t) != sent {
+		t.Error("it went through the server")
+	}
+	_, err = io.WriteString(conn, "UNSUB 7\r\nSUB _INBOX.a 8\r\nPING\r\n")
+	check(t, err)
+	pong(t, conn)
+	check(t, m.Answer(nil, []byte("late"), c.Publish))
+	if line := readLine(t, conn); line != "MSG _INBOX.a 8 4\r\n" {
+		t.Errorf("the client hears %q", line)
+	}
+}
+
+// A reply waits for the end of the server's message, and none is taken once the server has ended the client.
+func TestOutlet(t *testing.T) {
+	client, conn := net.Pipe()
+	defer client.Close()
+	o := newOutlet(conn, &relay{began: time.Now(), outside: conn})
+	heard := make(chan string)
+	go func() {
+		defer close(heard)
+		for buf := make([]byte, 256); ; {
+			k, err := client.Read(buf)
+			if err != nil {
+				return
+			}
+			heard <- string(buf[:k])
+		}
+	}()
+	expect := func(want string) {
+		t.Helper()
+		select {
+		case got := <-heard:
+			if got != want {
+				t.Errorf("the client hears %q, not %q", got, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("no %q", want)
+		}
+	}
+	write := func(b string) {
+		t.Helper()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if err := o.write([]byte(b)); err != nil {
+				t.Error(err)
+			}
+		}()
+		expect(b)
+		<-done
+	}
+	const reply = "MSG _INBOX.a 1 2\r\nhi\r\n"
+	check(t, o.answer("_INBOX.a", "1", nil, []byte("hi")))
+	expect(reply)
+	for _, parts := range [][2]string{{"MSG a 1 5\r\nhe", "llo\r\n"}, {"MSG a 1", " 2\r\nhi\r\n"}, {"PI", "NG\r\n"}, {"MSG a 1 2\r\nhi", "\r\n"}} {
+		write(parts[0])
+		check(t, o.answer("_INBOX.a", "1", nil, []byte("hi")))
+		select {
+		case got := <-heard:
+			t.Errorf("%q came within a message", got)
+		case <-time.After(20 * time.Millisecond):
+		}
+		write(parts[1])
+		expect(reply)
+	}
+	if write("PONG\r\n"); !o.verified.Load() {
+		t.Error("the client is not let in")
+	}
+	o.refuse()
+	if o.answer("_INBOX.a", "1", nil, []byte("hi")) == nil || o.verified.Load() {
+		t.Error("a reply is taken after the end")
+	}
+	conn.Close()
+	o.close()
 }
 
 // Replies from within the process never stand within a message of the server's, however that is cut.
@@ -423,12 +598,12 @@ func FuzzIntake(f *testing.F) {
 		f.Add([]byte(hello+says), []byte{3, 200, 1, 17})
 	}
 	f.Fuzz(func(t *testing.T, says, cuts []byte) {
-		run := func(piece func() int) *seen {
+		run := func(let bool, piece func() int) *seen {
 			s := new(seen)
 			into = s
 			defer func() { into = nil }()
 			out := new(outlet)
-			out.verified.Store(true)
+			out.verified.Store(let)
 			in := intake{relay: new(relay), local: n.local, out: out, server: s}
 			var held []byte
 			for left := says; len(left) > 0; {
@@ -449,14 +624,18 @@ func FuzzIntake(f *testing.F) {
 			}
 			return s
 		}
-		whole := run(func() int { return len(says) })
+		whole := run(true, func() int { return len(says) })
 		i := 0
-		parts := run(func() int {
+		pieces := func() int {
 			if i++; len(cuts) == 0 {
 				return 1
 			}
 			return 1 + int(cuts[i%len(cuts)])
-		})
+		}
+		parts := run(true, pieces)
+		if none := run(false, pieces); len(none.delivered) > 0 {
+			t.Errorf("%q is delivered before the server has let the client in", none.delivered)
+		}
 		if !bytes.Equal(whole.passed, parts.passed) || !slices.Equal(whole.delivered, parts.delivered) {
 			t.Errorf("%q\nwhole  %q %q\nparts  %q %q", says, whole.passed, whole.delivered, parts.passed, parts.delivered)
 		}

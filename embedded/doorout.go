@@ -35,6 +35,7 @@ type outlet struct {
 	mu      sync.Mutex
 	idle    sync.Cond // of mu: nobody writes
 	writing bool
+	awaited bool   // by what the server says
 	within  bool   // the server's last word has not ended
 	lost    bool   // where the server's words end
 	replies []byte // wait to be written
@@ -54,41 +55,39 @@ func newOutlet(conn net.Conn, r *relay) *outlet {
 	return o
 }
 
-// write writes what the server says, and returns when that is done.
+// write writes what the server says, and returns when that is done. Replies that wait are written before it, and those that have come
+// meanwhile are left to another goroutine: neither waits for the end of the other.
 func (o *outlet) write(b []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for o.writing {
+		o.awaited = true
 		o.idle.Wait()
 	}
-	o.writing = true
-	defer o.stop()
-	if err := o.flush(); err != nil { // before b, as its end may not be a message's
-		return err
+	o.writing, o.awaited = true, false
+	var err error
+	if len(o.replies) > 0 && !o.within {
+		out := o.batch()
+		err = o.put(out)
+		o.keep(out)
 	}
-	o.follow(b)
-	o.mu.Unlock()
-	err := o.relay.write(o.conn, b)
-	o.mu.Lock()
 	if err == nil {
-		err = o.flush()
+		o.follow(b)
+		err = o.put(b)
 	}
+	if err == nil && len(o.replies) > 0 && !o.within {
+		go o.finish(nil)
+		return nil
+	}
+	o.stop()
 	return err
 }
 
-// flush writes the replies that wait, unless the server's last word has not ended. It is called by who writes, with mu held.
-func (o *outlet) flush() error {
-	for len(o.replies) > 0 && !o.within {
-		out := o.batch()
-		o.mu.Unlock()
-		err := o.relay.write(o.conn, out)
-		o.mu.Lock()
-		o.keep(out)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+// put writes while mu is released. The caller holds mu, and writes.
+func (o *outlet) put(b []byte) error {
+	o.mu.Unlock()
+	defer o.mu.Lock()
+	return o.relay.write(o.conn, b)
 }
 
 // batch takes the replies that wait.
@@ -170,25 +169,25 @@ func (o *outlet) deliver() {
 	case len(rest) == 0 && len(o.replies) == 0:
 		o.stop()
 	default:
-		go o.finish(rest) // close waits for it
+		go o.finish(rest) // until which nobody else writes
 	}
 	o.mu.Unlock()
 }
 
-// finish writes the rest of a batch, and what has come since.
+// finish writes the rest of a batch and what has come since, until the server has something to say.
 func (o *outlet) finish(rest []byte) {
-	var err error
-	if len(rest) > 0 {
-		err = o.relay.write(o.conn, rest)
-	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	defer o.stop()
-	if err == nil {
-		err = o.flush()
-	}
-	if err != nil {
-		o.relay.end()
+	for len(rest) > 0 || len(o.replies) > 0 && !o.awaited {
+		if len(rest) == 0 {
+			rest = o.batch()
+		}
+		if o.put(rest) != nil {
+			o.relay.end()
+			return
+		}
+		rest = nil
 	}
 }
 
@@ -223,11 +222,19 @@ func (o *outlet) follow(b []byte) {
 	o.within = o.passing > 0 || len(o.line) > 0 || o.lost
 }
 
-// close ends the replies and returns when nothing is written any more. The connection is closed before.
-func (o *outlet) close() {
+// refuse ends the replies: the server ends the client.
+func (o *outlet) refuse() {
+	o.verified.Store(false) // no more requests
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.lost = true
+}
+
+// close ends the replies and returns when nothing is written any more. The connection is closed before.
+func (o *outlet) close() {
+	o.refuse()
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	for o.writing {
 		o.idle.Wait()
 	}

@@ -169,6 +169,7 @@ func (r *relay) replace() {
 // meanwhile must be read then, as the system would throw away what it has not read yet.
 func (r *relay) fromServer(inside net.Conn) {
 	defer func() {
+		r.out.refuse()
 		_ = r.out.conn.SetReadDeadline(time.Now().Add(farewellTime))
 		if c, ok := r.out.conn.(interface{ CloseWrite() error }); ok {
 			_ = c.CloseWrite()

@@ -112,7 +112,10 @@ func TestLocal(t *testing.T) {
 		t.Error("of two in the process one was chosen")
 	}
 	second.Close()
-	for ask("one") { // until the server has noticed
+	for until := time.Now().Add(5 * time.Second); ask("one"); { // until the server has noticed
+		if time.Now().After(until) {
+			t.Fatal("a connection that is closed is still counted")
+		}
 	}
 
 	var all sync.WaitGroup
@@ -200,5 +203,51 @@ func TestLocalBroken(t *testing.T) {
 	}
 	if m, err := request(within(t), caller, "one", nil, []byte("data")); err != nil || string(m.Data) != "data" {
 		t.Errorf("%q, %v", m.Data, err)
+	}
+}
+
+// Callers and a service that wake each other without a pause leave the processors to others.
+func TestLocalLeavesTheProcessor(t *testing.T) {
+	s := startServer(t)
+	l := NewLocal(s.GlobalAccount().Interest)
+	local := func(o *Options) { o.Local, o.May = l, func(string) bool { return true } }
+	service, other := dial(t, s, local), dial(t, s)
+	requests := make(chan Msg, 64)
+	if _, err := service.Subscribe("one", "q", func(m Msg) { requests <- m }); err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	var all, workers sync.WaitGroup
+	for range cap(requests) {
+		workers.Go(func() {
+			for m := range requests {
+				_ = m.Answer(nil, m.Data, service.Later)
+			}
+		})
+		caller := dial(t, s, local)
+		all.Go(func() {
+			for service.Connected() {
+				if _, err := request(t.Context(), caller, "one", nil, nil); err != nil {
+					return
+				}
+			}
+		})
+	}
+	fastest := time.Hour
+	for range 5 {
+		began := time.Now()
+		if err := other.Flush(within(t)); err != nil {
+			t.Error(err)
+		}
+		fastest = min(fastest, time.Since(began))
+	}
+	service.Close()
+	all.Wait()
+	close(requests)
+	workers.Wait()
+	if fastest > 100*time.Millisecond {
+		t.Errorf("another connection's ping took %v at the best", fastest)
 	}
 }

@@ -213,3 +213,45 @@ func cpu(t testing.TB) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// TryWrite takes what fits and does not wait.
+func TestTryWrite(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	other, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	try := TryWrite(conn)
+	if try == nil {
+		t.Skip("there is no write that does not wait on this system")
+	}
+	block, sent := make([]byte, 1<<20), 0
+	for n := 1; n > 0; sent += n { // until the socket is full
+		if n, err = try(block); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.CopyN(io.Discard, other, int64(sent)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := try([]byte("more")); n != 4 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	conn.Close()
+	if _, err := try([]byte("more")); err == nil {
+		t.Error("a connection that is closed takes bytes")
+	}
+	if inner, _ := net.Pipe(); TryWrite(inner) != nil {
+		t.Error("a pipe has a socket")
+	}
+}
