@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -212,7 +213,7 @@ func TestLocalLeavesTheProcessor(t *testing.T) {
 	l := NewLocal(s.GlobalAccount().Interest)
 	local := func(o *Options) { o.Local, o.May = l, func(string) bool { return true } }
 	service, other := dial(t, s, local), dial(t, s)
-	requests := make(chan Msg, 64)
+	requests := make(chan Msg, 128)
 	if _, err := service.Subscribe("one", "q", func(m Msg) { requests <- m }); err != nil {
 		t.Fatal(err)
 	}
@@ -220,6 +221,7 @@ func TestLocalLeavesTheProcessor(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all, workers sync.WaitGroup
+	var asked atomic.Int64
 	for range cap(requests) {
 		workers.Go(func() {
 			for m := range requests {
@@ -232,22 +234,25 @@ func TestLocalLeavesTheProcessor(t *testing.T) {
 				if _, err := request(t.Context(), caller, "one", nil, nil); err != nil {
 					return
 				}
+				asked.Add(1)
 			}
 		})
 	}
-	fastest := time.Hour
+	for asked.Load() < 10*int64(cap(requests)) {
+		time.Sleep(time.Millisecond)
+	}
+	began := time.Now()
 	for range 5 {
-		began := time.Now()
 		if err := other.Flush(within(t)); err != nil {
 			t.Error(err)
 		}
-		fastest = min(fastest, time.Since(began))
 	}
+	took := time.Since(began) / 5
 	service.Close()
 	all.Wait()
 	close(requests)
 	workers.Wait()
-	if fastest > 100*time.Millisecond {
-		t.Errorf("another connection's ping took %v at the best", fastest)
+	if took > 150*time.Millisecond {
+		t.Errorf("another connection's ping takes %v", took)
 	}
 }
