@@ -18,9 +18,10 @@ const unheardFor = LookForGone * 4 / 5
 
 // CancelGone cancels the requests at work whose callers have gone: that arrived LookForGone ago or before, and on whose reply subject
 // nobody has listened since a call that was 200 ms ago or more. Meanwhile a caller whose connection broke may come back. heard reports
-// whether anybody listens to a subject; it is asked of slow requests only, and must not block. It returns how many were cancelled.
-// One goroutine may call it at a time.
+// whether anybody listens to a subject; it is asked of slow requests only, and must not block. It returns how many were cancelled,
+// and lets workers go that many requests at once have left behind. One goroutine may call it at a time.
 func (s *Server) CancelGone(now time.Time, heard func(reply string) bool) int {
+	s.workers.rest()
 	if s.limit.count() == 0 {
 		return 0
 	}

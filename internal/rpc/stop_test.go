@@ -230,3 +230,51 @@ func TestManyRequestsOnReusedWorkers(t *testing.T) {
 		t.Errorf("%d workers are parked", free)
 	}
 }
+
+// Workers that many requests at once have left behind go when they have had nothing to do for a while; a few stay.
+func TestWorkersRest(t *testing.T) {
+	b := newBus(t)
+	entered, open := make(chan struct{}, maxParked), make(chan struct{})
+	s := b.serve(silent, func(s *Server) { serveHeld(s, entered, open) })
+	c := NewCaller(b.link(), "local")
+	ctx := within(t)
+	var crowd sync.WaitGroup
+	for range 2 * keptParked {
+		crowd.Go(func() {
+			if _, err := Call(ctx, c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range 2 * keptParked {
+		receive(t, entered, "the crowd")
+	}
+	close(open)
+	crowd.Wait()
+	for s.workers.free.Load() < 2*keptParked {
+		time.Sleep(time.Millisecond)
+	}
+	heard := func(string) bool { return true }
+	s.CancelGone(time.Now(), heard)
+	if free := s.workers.free.Load(); free != 2*keptParked {
+		t.Errorf("%d workers are left of those that had something to do", free)
+	}
+	s.CancelGone(time.Now(), heard)
+	if free := s.workers.free.Load(); free != keptParked {
+		t.Errorf("%d workers are left", free)
+	}
+	for until := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		s.workers.mu.Lock()
+		n := len(s.workers.all)
+		s.workers.mu.Unlock()
+		if n == keptParked {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%d workers live", n)
+		}
+	}
+	if _, err := Call(ctx, c, endpointNamed("get"), &ask{Name: "x"}); err != nil {
+		t.Error(err)
+	}
+}

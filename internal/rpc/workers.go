@@ -8,8 +8,11 @@ import (
 )
 
 // maxParked bounds the workers that a server keeps while there is nothing to do. Beyond it they come and go with the
-// requests, whose number the limit bounds.
-const maxParked = 64
+// requests, whose number the limit bounds. At rest it keeps keptParked.
+const (
+	maxParked  = 256
+	keptParked = 64
+)
 
 // workers runs requests on goroutines that are used again: a fresh one would grow its stack anew for each request.
 // Every request has a worker of its own at once, so one that waits for another request can't starve it.
@@ -17,7 +20,8 @@ type workers struct {
 	// free counts the workers that have nothing to do and have not been promised a request. Whoever takes one off may put
 	// a request into the queue, and a worker will come for it.
 	free  atomic.Int64
-	queue chan *exchange // never blocks: it has room for as many as can be free
+	idle  atomic.Int64   // free at the last rest
+	queue chan *exchange // never blocks: it has room for as many as can be free; nil ends a worker
 	spare chan *worker   // of requests that are served where they arrive
 	quit  chan struct{}
 	wg    sync.WaitGroup
@@ -34,18 +38,26 @@ type worker struct {
 }
 
 func newWorkers() *workers {
-	return &workers{queue: make(chan *exchange, maxParked), spare: make(chan *worker, maxParked), quit: make(chan struct{}), all: make(map[*worker]struct{})}
+	return &workers{queue: make(chan *exchange, maxParked), spare: make(chan *worker, keptParked), quit: make(chan struct{}), all: make(map[*worker]struct{})}
 }
 
 // run serves x on a worker and returns at once. x has entered l, and leaves it when it is done.
 func (w *workers) run(ctx context.Context, x *exchange, l *limit) {
-	for n := w.free.Load(); n > 0; n = w.free.Load() {
-		if w.free.CompareAndSwap(n, n-1) {
-			w.queue <- x
-			return
-		}
+	if w.promise() {
+		w.queue <- x
+		return
 	}
 	w.wg.Go(func() { w.work(ctx, x, l) })
+}
+
+// promise takes one off the free workers, where there is one.
+func (w *workers) promise() bool {
+	for n := w.free.Load(); n > 0; n = w.free.Load() {
+		if w.free.CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *workers) work(ctx context.Context, x *exchange, l *limit) {
@@ -68,6 +80,19 @@ func (w *workers) work(ctx context.Context, x *exchange, l *limit) {
 				return
 			}
 		}
+		if x == nil {
+			return
+		}
+	}
+}
+
+// rest ends some of the workers that have had nothing to do since the last call, where there are more than are kept.
+func (w *workers) rest() {
+	for range min(w.idle.Swap(w.free.Load()), w.free.Load()) - keptParked {
+		if !w.promise() {
+			return
+		}
+		w.queue <- nil
 	}
 }
 
