@@ -171,8 +171,8 @@ func (t *intake) line(line []byte) (q request, ok bool) {
 	default:
 		known = false
 	}
-	t.raw = !known
-	return q, ok && known
+	t.raw = !known || first && string(op) != "CONNECT"
+	return q, ok && !t.raw
 }
 
 // publish reads a message's line. Where it is not one to deliver within the process, its payload passes by.
@@ -306,6 +306,11 @@ func (t *intake) subscribe(words []byte) (known bool) {
 		return true
 	case len(t.inboxes) == maxInboxes:
 		return false
+	}
+	for _, i := range t.inboxes {
+		if i.sid == string(f[n-1]) {
+			return false // the server has its own mind about an id that is given twice
+		}
 	}
 	i := &inbox{out: t.out, prefix: prefix, below: below, sid: string(f[n-1])}
 	i.servers.Store(n == 3)

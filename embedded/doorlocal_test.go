@@ -135,6 +135,7 @@ func TestDoorNotLocal(t *testing.T) {
 		{"a queue group", plain + "SUB _INBOX.a.* q 1\r\n", request(echoSubject), false, ""},
 		{"an end after some", plain + subscribe + "UNSUB 1 5\r\n", request(echoSubject), false, ""},
 		{"heard twice", plain + subscribe + "SUB _INBOX.a.> 2\r\n", request(echoSubject), false, ""},
+		{"an id given twice", plain + subscribe + "SUB _INBOX.b.* 1\r\n", request(echoSubject), false, ""},
 		{"a strange pattern", plain + subscribe + "SUB _INBOX.*.x 2\r\n", request(echoSubject), false, ""},
 		{"many inboxes", plain + manyInboxes() + subscribe, request(echoSubject), false, ""},
 		{"not what a client may send", plain + subscribe, request("wb.local.int.order.secret"), false, "-ERR 'Permissions Violation for Publish to \"wb.local.int.order.secret\"'"},
@@ -599,6 +600,7 @@ func FuzzIntake(f *testing.F) {
 	} {
 		f.Add([]byte(hello+says), []byte{3, 200, 1, 17})
 	}
+	f.Add([]byte("SUB _INBOX.a.* 1\r\nPUB "+echoSubject+" _INBOX.a.1 2\r\nhi\r\n"), []byte{9})
 	f.Fuzz(func(t *testing.T, says, cuts []byte) {
 		run := func(let bool, piece func() int) *seen {
 			s := new(seen)
@@ -635,6 +637,9 @@ func FuzzIntake(f *testing.F) {
 			return 1 + int(cuts[i%len(cuts)])
 		}
 		parts := run(true, pieces)
+		if !bytes.HasPrefix(says, []byte("CONNECT ")) && len(whole.delivered) > 0 {
+			t.Errorf("%q is delivered of a client that has not introduced itself", whole.delivered)
+		}
 		if none := run(false, pieces); len(none.delivered) > 0 {
 			t.Errorf("%q is delivered before the server has let the client in", none.delivered)
 		}

@@ -128,7 +128,7 @@ func (o *outlet) answer(subject, sid string, h lean.Header, data []byte) error {
 	b = append(append(b, crlf...), h...)
 	o.replies = append(append(b, data...), crlf...)
 	o.waiting++
-	if o.writing || o.within {
+	if o.writing || o.within || o.awaited {
 		o.mu.Unlock()
 		return nil
 	}

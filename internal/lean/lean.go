@@ -103,7 +103,8 @@ type Link interface {
 // Bus is a Link that hears, too.
 type Bus interface {
 	Link
-	// Subscribe has handle called with each message on the subject, in a queue group unless queue is empty, one after another: it
+	// Subscribe has handle called with each message on the subject, in a queue group unless queue is empty, one after another (but for
+	// what a Local delivers): it
 	// must hand on what takes time, and neither Publish nor wait for the server. stop ends it: what has arrived by then is still
 	// handed over. Use Flush to know that the server has heard of either. What comes while the connection is broken is lost.
 	Subscribe(subject, queue string, handle func(Msg)) (stop func() error, err error)

@@ -53,15 +53,15 @@ func (m *mux) sweep() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.next.Store(never)
-	m.swept = now()
-	first := never
+	at, first := now(), never
 	m.end(context.DeadlineExceeded, func(p *Pending) bool {
 		until := p.until.Load()
-		if until > m.swept {
+		if until > at {
 			first = min(first, until)
 		}
-		return until > 0 && until <= m.swept
+		return until > 0 && until <= at
 	})
+	m.swept = now()
 	if first < never {
 		m.sweepAt(first)
 	}

@@ -88,9 +88,11 @@ func makeShape(t reflect.Type, within []reflect.Type) *shape {
 func makeStruct(t reflect.Type, within []reflect.Type) *shape {
 	s := &shape{kind: reflect.Struct}
 	names := make(map[string]bool)
+	known := false // a field that is exported or has a tag
 	for i := range t.NumField() {
 		f := t.Field(i)
 		tag, tagged := f.Tag.Lookup("json")
+		known = known || tagged || f.IsExported()
 		if tag == "-" {
 			continue
 		}
@@ -100,7 +102,10 @@ func makeStruct(t reflect.Type, within []reflect.Type) *shape {
 		if !f.IsExported() {
 			continue
 		}
-		name, options, _ := strings.Cut(tag, ",")
+		name, options, more := strings.Cut(tag, ",")
+		if more && options == "" {
+			return nil
+		}
 		if name == "" {
 			name = f.Name
 		}
@@ -109,12 +114,14 @@ func makeStruct(t reflect.Type, within []reflect.Type) *shape {
 			return nil
 		}
 		names[name] = true
+		asked := false // for omitempty
 		for option := range strings.SplitSeq(options, ",") {
-			switch option {
-			case "":
-			case "omitzero":
+			switch {
+			case option == "" && !more:
+			case option == "omitzero" && !out.omitZero:
 				out.omitZero, out.asksZero = true, reflect.PointerTo(f.Type).Implements(reflect.TypeFor[zeroer]())
-			case "omitempty":
+			case option == "omitempty" && !asked:
+				asked = true
 				if out.shape.kind == reflect.Struct {
 					return nil // one is empty when all in it is left out
 				}
@@ -124,6 +131,9 @@ func makeStruct(t reflect.Type, within []reflect.Type) *shape {
 			}
 		}
 		s.fields = append(s.fields, out)
+	}
+	if t.NumField() > 0 && !known {
+		return nil
 	}
 	return s
 }

@@ -131,6 +131,11 @@ func TestLeavesToTheCodec(t *testing.T) {
 	}
 }
 
+// tagged is a struct with one text of that tag.
+func tagged(tag string) any {
+	return reflect.New(reflect.StructOf([]reflect.StructField{{Name: "A", Type: reflect.TypeFor[string](), Tag: reflect.StructTag(`json:"` + tag + `"`)}})).Interface()
+}
+
 // A type that is not plain is left to the codec, whole.
 func TestTypes(t *testing.T) {
 	type self struct {
@@ -156,7 +161,7 @@ func TestTypes(t *testing.T) {
 		&struct {
 			N inner `json:"n,omitempty"`
 		}{},
-		reflect.New(twice).Interface(),
+		reflect.New(twice).Interface(), &struct{ own int }{}, tagged("a,"), tagged("a,,omitzero"), tagged("a,omitzero,omitzero"), tagged("a,omitempty,omitempty"),
 	} {
 		if b, ok := Append(nil, v); ok {
 			t.Errorf("%T is written as %s", v, b)

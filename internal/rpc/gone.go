@@ -10,7 +10,7 @@ import (
 // caller's connection broke, or it gave its reply subject up. Its code is that of a deadline, and what a handler leaves behind is the same.
 var ErrCallerGone error = fault.New(fault.DeadlineExceeded, "nobody waits for this request any more; ask again with the same id to learn its outcome")
 
-// LookForGone is how often CancelGone is to be called.
+// LookForGone is how often CancelGone and Rest are to be called.
 const LookForGone = 250 * time.Millisecond
 
 // unheardFor is a little less than there is between two looks.
@@ -18,10 +18,9 @@ const unheardFor = LookForGone * 4 / 5
 
 // CancelGone cancels the requests at work whose callers have gone: that arrived LookForGone ago or before, and on whose reply subject
 // nobody has listened since a call that was 200 ms ago or more. Meanwhile a caller whose connection broke may come back. heard reports
-// whether anybody listens to a subject; it is asked of slow requests only, and must not block. It returns how many were cancelled,
-// and lets workers go that many requests at once have left behind. One goroutine may call it at a time.
+// whether anybody listens to a subject; it is asked of slow requests only, and must not block. It returns how many were cancelled.
+// One goroutine may call it at a time.
 func (s *Server) CancelGone(now time.Time, heard func(reply string) bool) int {
-	s.workers.rest()
 	if s.limit.count() == 0 {
 		return 0
 	}
@@ -39,6 +38,9 @@ func (s *Server) CancelGone(now time.Time, heard func(reply string) bool) int {
 	}
 	return gone
 }
+
+// Rest lets go, every LookForGone, workers that many requests at once have left behind. One goroutine may call it at a time.
+func (s *Server) Rest() { s.workers.rest() }
 
 // slow are the contexts of the requests at work that arrived before a time.
 func (w *workers) slow(before time.Time) (out []*boundedContext) {

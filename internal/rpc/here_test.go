@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -66,14 +65,23 @@ func TestABriefEndpointIsServedWhereItsRequestArrives(t *testing.T) {
 	if ask(true) {
 		t.Error("a slow endpoint was served at once")
 	}
+	for range 2 * enoughShort {
+		h.Deliver("reply", []byte(`{"nonsense":1}`), 0, got, false)
+		receive(t, got, "the refusal")
+	}
+	if ask(true) {
+		t.Error("refusals have made a slow endpoint brief")
+	}
 	pause = 0
 	if !brief() {
 		t.Error("it does not become brief again")
 	}
-	if n := s.Stats().InFlight; n != 0 {
-		t.Errorf("%d are in flight", n)
+	for until := time.Now().Add(patience); s.Stats().InFlight > 0; time.Sleep(time.Millisecond) { // a worker leaves after its answer
+		if time.Now().After(until) {
+			t.Fatalf("%d are in flight", s.Stats().InFlight)
+		}
 	}
-	if got := fmt.Sprint(len(s.workers.spare)); got != "1" {
-		t.Errorf("%s workers are spare", got)
+	if n := len(s.workers.spare); n != 1 {
+		t.Errorf("%d workers are spare", n)
 	}
 }

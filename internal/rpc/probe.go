@@ -10,9 +10,10 @@ import (
 	"waybill/subjects"
 )
 
-// answerProbes subscribes to the subject on which this instance proves that it answers. A probe goes the way of every request:
-// through the NATS server, this connection, the limit, a worker and Refuse (which hears of the method "probe"). Only the service's statistics and observer don't see it. It
-// is answered from Start to Stop, also while the server is paused.
+// answerProbes subscribes to the subject on which this instance proves that it answers. A probe goes
+// through the NATS server, also where requests don't, and then the way of every request: this connection, the limit, a worker and Refuse
+// (which hears of the method "probe"). Only the service's statistics and observer don't see it. It is answered from Start to Stop, also
+// while the server is paused.
 func (s *Server) answerProbes(ctx context.Context) error {
 	e := &endpoint{
 		service: s.service, method: "probe", internal: true, subject: subjects.Probe(s.opts.Site, s.service, s.opts.Instance),

@@ -50,10 +50,10 @@ type endpointStats struct {
 	took     atomic.Int64      // nanoseconds, of all
 	errors   [16]atomic.Uint64 // by the code's place in fault.Codes
 	times    histogram
-	short    atomic.Int32 // so many of the last requests took no longer than shortTime, up to enoughShort
+	short    atomic.Int32 // so many of the last took no longer than shortTime, up to enoughShort
 }
 
-// An endpoint is brief when so many requests one after another have taken no longer than that, from their arrival.
+// An endpoint is brief when so many requests that were carried out, one after another, have taken no longer than that from their arrival.
 const (
 	shortTime   = 100 * time.Microsecond
 	enoughShort = 16
@@ -91,7 +91,9 @@ func (s *endpointStats) record(code fault.Code, took time.Duration) {
 	s.count.Add(1)
 	s.took.Add(int64(max(took, 0)))
 	s.times.add(uint64(max(took, 0).Microseconds()))
-	s.timed(took)
+	if code == "" || took > shortTime { // a refusal says nothing of the work
+		s.timed(took)
+	}
 	if code == "" {
 		return
 	}

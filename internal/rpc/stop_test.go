@@ -254,12 +254,11 @@ func TestWorkersRest(t *testing.T) {
 	for s.workers.free.Load() < 2*keptParked {
 		time.Sleep(time.Millisecond)
 	}
-	heard := func(string) bool { return true }
-	s.CancelGone(time.Now(), heard)
+	s.Rest()
 	if free := s.workers.free.Load(); free != 2*keptParked {
 		t.Errorf("%d workers are left of those that had something to do", free)
 	}
-	s.CancelGone(time.Now(), heard)
+	s.Rest()
 	if free := s.workers.free.Load(); free != keptParked {
 		t.Errorf("%d workers are left", free)
 	}

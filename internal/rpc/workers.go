@@ -21,7 +21,7 @@ type workers struct {
 	// a request into the queue, and a worker will come for it.
 	free  atomic.Int64
 	idle  atomic.Int64   // free at the last rest
-	queue chan *exchange // never blocks: it has room for as many as can be free; nil ends a worker
+	queue chan *exchange // hardly ever blocks: it has room for as many as can be free; nil ends a worker
 	spare chan *worker   // of requests that are served where they arrive
 	quit  chan struct{}
 	wg    sync.WaitGroup
@@ -30,7 +30,8 @@ type workers struct {
 	all map[*worker]struct{}
 }
 
-// worker is one of the goroutines, or stands for one on which a request arrived. Its requests' contexts have a parent of the worker's own, so that one request can be given up.
+// worker is one of the goroutines, or stands for one on which a request arrived. Its requests' contexts have a parent of the worker's own,
+// so that one request can be given up.
 type worker struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -86,7 +87,7 @@ func (w *workers) work(ctx context.Context, x *exchange, l *limit) {
 	}
 }
 
-// rest ends some of the workers that have had nothing to do since the last call, where there are more than are kept.
+// rest ends workers, as many as were free now and at the last call, but for those that are kept.
 func (w *workers) rest() {
 	for range min(w.idle.Swap(w.free.Load()), w.free.Load()) - keptParked {
 		if !w.promise() {
