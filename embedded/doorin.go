@@ -186,10 +186,10 @@ func (t *intake) publish(words []byte, withHeader bool) (q request, ok, known bo
 	if n != fixed && n != fixed+1 {
 		return q, false, false
 	}
-	size, sized := decimal(f[n-1])
+	size, sized := lean.Decimal(f[n-1])
 	if withHeader {
 		var bounded bool
-		q.header, bounded = decimal(f[n-2])
+		q.header, bounded = lean.Decimal(f[n-2])
 		sized = sized && bounded && q.header <= size
 	}
 	if !sized {
@@ -222,20 +222,6 @@ func fields(words []byte, f [][]byte) int {
 		n++
 	}
 	return n
-}
-
-// decimal reads a number of at most nine digits.
-func decimal(b []byte) (n int, ok bool) {
-	if len(b) == 0 || len(b) > 9 {
-		return 0, false
-	}
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		n = n*10 + int(c-'0')
-	}
-	return n, true
 }
 
 // inbox is a subscription of the client's to which replies come: to one subject, to all one below a prefix, or to everything there.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -116,17 +115,7 @@ func (o *outlet) answer(subject, sid string, h lean.Header, data []byte) error {
 		o.mu.Unlock()
 		return errFull
 	}
-	b := o.replies
-	if len(h) > 0 {
-		b = append(b, 'H')
-	}
-	b = append(append(append(append(b, "MSG "...), subject...), ' '), sid...)
-	if len(h) > 0 {
-		b = strconv.AppendInt(append(b, ' '), int64(len(h)), 10)
-	}
-	b = strconv.AppendInt(append(b, ' '), int64(len(h)+len(data)), 10)
-	b = append(append(b, crlf...), h...)
-	o.replies = append(append(b, data...), crlf...)
+	o.replies = lean.AppendMessage(o.replies, "MSG ", subject, sid, h, data)
 	o.waiting++
 	if o.writing || o.within || o.awaited {
 		o.mu.Unlock()
@@ -213,7 +202,7 @@ func (o *outlet) follow(b []byte) {
 		switch {
 		case bytes.HasPrefix(line, []byte("MSG ")), bytes.HasPrefix(line, []byte("HMSG ")):
 			line = bytes.TrimSuffix(line, []byte("\r"))
-			size, ok := decimal(line[bytes.LastIndexByte(line, ' ')+1:])
+			size, ok := lean.Decimal(line[bytes.LastIndexByte(line, ' ')+1:])
 			o.passing, o.lost = size+len(crlf), !ok
 		case bytes.HasPrefix(line, []byte("PONG")):
 			o.verified.Store(true)

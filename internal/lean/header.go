@@ -47,7 +47,7 @@ func (h Header) Value(name string) []byte {
 
 // call is the CallHeader; -1 where there is none.
 func (h Header) call() int {
-	if n, ok := number(h.Value(CallHeader)); ok {
+	if n, ok := Decimal(h.Value(CallHeader)); ok {
 		return n
 	}
 	return -1

@@ -44,9 +44,9 @@ func (m Msg) Call() int {
 // Number is a header that is a decimal number of at most nine digits; false where it is none. Other than Get it takes no memory.
 func (m Msg) Number(name string) (int, bool) {
 	if m.parsed != nil {
-		return number(m.parsed.Get(name))
+		return Decimal(m.parsed.Get(name))
 	}
-	return number(m.header.Value(name))
+	return Decimal(m.header.Value(name))
 }
 
 // Received is a message of nats.go.

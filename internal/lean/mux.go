@@ -94,7 +94,7 @@ func (m *mux) renew(p *Pending) {
 
 const (
 	turnMark = 't'
-	maxTurns = 1_000_000_000 // number reads nine digits
+	maxTurns = 1_000_000_000 // Decimal reads nine digits
 )
 
 // cancel takes back a begin whose request was not sent.
@@ -114,12 +114,12 @@ func slotOf[S string | []byte](subject S, prefix int) (slot, turn int, ok bool) 
 	rest := subject[min(prefix, len(subject)):]
 	for i := range len(rest) {
 		if rest[i] == turnMark {
-			slot, ok = number(rest[:i])
-			turn, again := number(rest[i+1:])
+			slot, ok = Decimal(rest[:i])
+			turn, again := Decimal(rest[i+1:])
 			return slot, turn, ok && again
 		}
 	}
-	slot, ok = number(rest)
+	slot, ok = Decimal(rest)
 	return slot, 0, ok
 }
 
@@ -198,15 +198,7 @@ func (m *mux) drained() <-chan struct{} {
 // Wait returns the reply. Errors: nats.ErrNoResponders where nobody serves the subject; nats.ErrPermissionViolation where the
 // server did not let the request through; ctx's own when it ends first, and nats.ErrDisconnected when the connection breaks: the
 // request may have been carried out then.
-func (p *Pending) Wait(ctx context.Context) (Msg, error) { return p.wait(ctx) }
-
-// WaitFor is Wait for no longer than a time, after which its error is context.DeadlineExceeded.
-func (p *Pending) WaitFor(ctx context.Context, most time.Duration) (Msg, error) {
-	p.mux.bound(p, most)
-	return p.wait(ctx)
-}
-
-func (p *Pending) wait(ctx context.Context) (Msg, error) {
+func (p *Pending) Wait(ctx context.Context) (Msg, error) {
 	done := ctx.Done()
 	if done == nil {
 		return p.end(<-p.reply)
@@ -229,6 +221,12 @@ func (p *Pending) wait(ctx context.Context) (Msg, error) {
 	return p.end(<-p.reply) // it came at the same moment
 }
 
+// WaitFor is Wait for no longer than a time, after which its error is context.DeadlineExceeded.
+func (p *Pending) WaitFor(ctx context.Context, most time.Duration) (Msg, error) {
+	p.mux.bound(p, most)
+	return p.Wait(ctx)
+}
+
 func (p *Pending) end(r result) (Msg, error) {
 	m := p.mux
 	m.mu.Lock()
@@ -240,8 +238,8 @@ func (p *Pending) end(r result) (Msg, error) {
 	return r.msg, r.err
 }
 
-// number reads a decimal number of at most nine digits.
-func number[S string | []byte](b S) (n int, ok bool) {
+// Decimal reads a decimal number of at most nine digits.
+func Decimal[S string | []byte](b S) (n int, ok bool) {
 	if len(b) == 0 || len(b) > 9 {
 		return 0, false
 	}

@@ -64,23 +64,28 @@ func (s *session) publish(subject, reply string, h Header, data []byte, now bool
 		s.mu.Unlock()
 		return err
 	}
-	b := s.out
+	s.out = AppendMessage(s.out, "PUB ", subject, reply, h, data)
+	s.waiting++
+	s.written(now)
+	return nil
+}
+
+// AppendMessage appends a message as the protocol has it: the operation with a space behind it, which gets an H before it where there is
+// a header, the subject, what stands behind that (a reply subject or a subscription's id) unless it is empty, the lengths, header and data.
+func AppendMessage(b []byte, op, subject, behind string, h Header, data []byte) []byte {
 	if len(h) > 0 {
 		b = append(b, 'H')
 	}
-	b = append(append(b, "PUB "...), subject...)
-	if reply != "" {
-		b = append(append(b, ' '), reply...)
+	b = append(append(b, op...), subject...)
+	if behind != "" {
+		b = append(append(b, ' '), behind...)
 	}
 	if len(h) > 0 {
 		b = strconv.AppendInt(append(b, ' '), int64(len(h)), 10)
 	}
 	b = strconv.AppendInt(append(b, ' '), int64(len(h)+len(data)), 10)
 	b = append(append(b, crlf...), h...)
-	s.out = append(append(b, data...), crlf...)
-	s.waiting++
-	s.written(now)
-	return nil
+	return append(append(b, data...), crlf...)
 }
 
 // answer answers the server's ping.
@@ -360,12 +365,12 @@ func (s *session) message(line []byte, withHeader bool) error {
 	if n != fixed && n != fixed+1 {
 		return errProtocol
 	}
-	id, ok := number(f[1])
-	size, ok2 := number(f[n-1])
+	id, ok := Decimal(f[1])
+	size, ok2 := Decimal(f[n-1])
 	head := 0
 	if withHeader {
 		var ok3 bool
-		head, ok3 = number(f[n-2])
+		head, ok3 = Decimal(f[n-2])
 		ok2 = ok2 && ok3
 	}
 	if !ok || !ok2 || head > size || size > maxMessage {
