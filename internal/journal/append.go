@@ -57,6 +57,10 @@ func (j *Journal) Append(ctx context.Context, e Entry) (Record, error) {
 		return Record{}, err
 	}
 	ack, err := request(ctx, j.link, m)
+	var kept *Message
+	if err == nil && !ack.Duplicate {
+		kept = j.recent.copyOf(m, r)
+	}
 	m.release()
 	if e.ID == "" && refusedAs(err, codeWrongLastSequence) {
 		return Record{}, ErrConflict // the id is new and was sent once: it can't be there
@@ -68,23 +72,33 @@ func (j *Journal) Append(ctx context.Context, e Entry) (Record, error) {
 		return j.stored(ctx, r, ack.Seq)
 	}
 	r.Sequence = ack.Seq
+	j.recent.add(kept, ack.Seq)
 	j.note(ctx, r.Sequence)
 	return r, nil
 }
 
-// outgoing is an event in its wire form. Headers may be added until it is sent. Its memory is used again once it was released: the
+// outgoing is an event in its wire form. Headers may be added until wire is called. Its memory is used again once it was released: the
 // connection copies what it sends.
 type outgoing struct {
 	subject string
 	header  lean.Builder
+	block   lean.Header // of header, once it is ended
 	payload []byte
 }
 
 var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
+// wire ends the headers and returns them. They are good until release.
+func (m *outgoing) wire() lean.Header {
+	if m.block == nil {
+		m.block = m.header.Header()
+	}
+	return m.block
+}
+
 func (m *outgoing) release() {
 	m.header.Reset()
-	m.subject, m.payload = "", nil
+	m.subject, m.block, m.payload = "", nil, nil
 	outgoings.Put(m)
 }
 

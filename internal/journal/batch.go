@@ -51,7 +51,7 @@ func (j *Journal) AppendBatch(ctx context.Context, es []Entry) ([]Record, error)
 
 	// Only the commit is answered: a message that was not staged makes it fail as incomplete.
 	for _, m := range msgs[:last] {
-		if err := j.link.Publish(m.subject, m.header.Header(), m.payload); err != nil {
+		if err := j.link.Publish(m.subject, m.wire(), m.payload); err != nil {
 			return nil, publishFault(unsent{err}, "the batch")
 		}
 	}

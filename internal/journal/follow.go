@@ -14,10 +14,10 @@ import (
 	"waybill/subjects"
 )
 
-// followBatch is the most events that Follow hands over at once, followPull how many are asked for at once: the more, the less
-// the server and the reader wait for one another.
+// FollowBatch is the most events that Follow hands over at once: so many mean that there are more. followPull is how many are asked
+// for at once: the more, the less the server and the reader wait for one another.
 const (
-	followBatch = 1000
+	FollowBatch = 1000
 	followPull  = 5000
 )
 
@@ -52,8 +52,15 @@ func (j *Journal) Replay(ctx context.Context, from uint64, filters []string, fn 
 // Before fn is called the barrier has been waited for, so fn sees durable events only. Nothing is sent while fn is at work, so
 // fn may take its time and gets in one batch what has come meanwhile. When the server goes away or forgets its reader, Follow
 // goes on after the last event that fn took. It returns nil when ctx ends, fn's error as it is, and the barrier's.
+//
+// With Options.Recent and no filters it takes what this process has appended from there. What others append meanwhile comes within
+// 250 ms then, and after Hurry at once.
 func (j *Journal) Follow(ctx context.Context, from uint64, filters []string, fn func(batch []Message) error) error {
 	t := tail{j: j, filters: filters, next: max(from, 1)}
+	if len(filters) == 0 && j.recent.attach(t.next) {
+		defer j.recent.detach()
+		t.recent = j.recent
+	}
 	return t.run(ctx, func(batch []Message) error {
 		if err := j.barrier.Wait(ctx, batch[len(batch)-1].Sequence); err != nil {
 			return err
@@ -62,9 +69,15 @@ func (j *Journal) Follow(ctx context.Context, from uint64, filters []string, fn 
 	})
 }
 
-// tail reads the journal in order through ephemeral consumers without acknowledgement, one after another where one is lost.
+// Hurry has Follow, where it takes this process's events from Options.Recent, look at once for those of others up to the highest
+// durable sequence that the barrier knows of.
+func (j *Journal) Hurry() { j.recent.hurry() }
+
+// tail reads the journal in order through ephemeral consumers without acknowledgement, one after another where one is lost, and
+// from what this process has appended as long as nothing is missing there.
 type tail struct {
 	j       *Journal
+	recent  *Recent  // nil: none
 	filters []string // that the server looks at
 	pick    []string // that are looked at here; none: all
 	next    uint64   // the sequence to go on from
@@ -100,8 +113,57 @@ func (t *tail) run(ctx context.Context, fn func([]Message) error) error {
 	}
 }
 
-// read makes one consumer and reads from it until something goes wrong.
+// read reads until something goes wrong or ctx ends. Where this process writes the journal it is the consumer's turn while somebody
+// else writes, too: as long as anything is missing in what this process has appended.
 func (t *tail) read(ctx context.Context, fn func([]Message) error) error {
+	for {
+		if err := t.pull(ctx, fn); err != nil || t.recent == nil {
+			return err
+		}
+		if err := t.share(ctx, fn); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// lookInterval is how often the store is asked for events of others while this process appends nothing; gapPatience is how long an
+// event is waited for of which a later one is known: its acknowledgement may be on its way.
+const (
+	lookInterval = 125 * time.Millisecond
+	gapPatience  = 5 * time.Millisecond
+)
+
+// share hands over what this process has appended until something is missing that the store has.
+func (t *tail) share(ctx context.Context, fn func([]Message) error) error {
+	hurry, waited := false, false
+	for ctx.Err() == nil {
+		batch, missing, asked := t.recent.from(t.next, FollowBatch)
+		hurry = hurry || asked
+		// A list that is asked for waits for what the barrier knows to be durable, whoever wrote it.
+		owed := hurry && len(batch) < FollowBatch && t.j.barrier.Durable() >= t.next+uint64(len(batch))
+		switch {
+		case waited && (owed || missing && len(batch) == 0), owed && !missing:
+			return nil // somebody else wrote it
+		case owed || missing && len(batch) == 0:
+			waited = true
+			sleep.For(ctx, gapPatience)
+		case len(batch) > 0:
+			if err := t.hand(batch, fn); err != nil {
+				return err
+			}
+			hurry, waited = false, false
+		case hurry || !t.recent.wait(ctx, lookInterval):
+			hurry = false
+			if more, err := t.j.stream.more(ctx, t.next); err != nil || more {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pull makes one consumer and reads from it until something goes wrong, or all that follows is in what this process has appended.
+func (t *tail) pull(ctx context.Context, fn func([]Message) error) error {
 	setup, cancel := context.WithTimeout(ctx, 2*heartbeat) // a server that went away may have swallowed the request
 	defer cancel()
 	consumer, err := t.j.js.CreateConsumer(setup, subjects.StreamJournal, t.config())
@@ -112,7 +174,7 @@ func (t *tail) read(ctx context.Context, fn func([]Message) error) error {
 		t.done = true
 		return nil
 	}
-	p, err := t.j.newPuller(consumer.CachedInfo().Name, followPull, followBatch)
+	p, err := t.j.newPuller(consumer.CachedInfo().Name, followPull, FollowBatch)
 	if err != nil {
 		return err
 	}
@@ -147,7 +209,7 @@ func (t *tail) read(ctx context.Context, fn func([]Message) error) error {
 				break
 			}
 		}
-		if err := t.hand(batch, fn); err != nil || t.done {
+		if err := t.hand(batch, fn); err != nil || t.done || t.recent != nil && t.recent.whole(t.next) {
 			return err
 		}
 	}

@@ -133,7 +133,7 @@ func (f *following) take(t *testing.T, from uint64, n int) {
 	for next < from+uint64(n) {
 		select {
 		case batch := <-f.batches:
-			if len(batch) == 0 || len(batch) > followBatch {
+			if len(batch) == 0 || len(batch) > FollowBatch {
 				t.Fatalf("a batch of %d", len(batch))
 			}
 			for _, r := range batch {
@@ -160,8 +160,13 @@ func (f *following) stop(t *testing.T) {
 
 func TestFollow(t *testing.T) {
 	t.Parallel()
+	followAcrossRestart(t, (*bed).journal)
+}
+
+// followAcrossRestart follows a journal that open has opened, while the server goes away and comes back.
+func followAcrossRestart(t *testing.T, open func(*bed, Barrier) *Journal) {
 	b := newBed(t)
-	j := b.journal(nil)
+	j := open(b, nil)
 	last := mustAppend(t, j, "a", Record{}, 2500)
 	f := follow(t, j, 11)
 	f.take(t, 11, 2490)
@@ -179,10 +184,12 @@ func TestFollow(t *testing.T) {
 }
 
 // fn sees an event only after the barrier has let it through.
-func TestFollowWaitsForTheBarrier(t *testing.T) {
+func TestFollowWaitsForTheBarrier(t *testing.T) { followWaitsForTheBarrier(t, (*bed).journal) }
+
+func followWaitsForTheBarrier(t *testing.T, open func(*bed, Barrier) *Journal) {
 	b := newBed(t)
 	barrier := newFakeBarrier()
-	j := b.journal(barrier)
+	j := open(b, barrier)
 	last := mustAppend(t, j, "a", Record{}, 3)
 	f := follow(t, j, 1)
 	barrier.awaited(t, 1, 3) // the first batch may be a part of what is there
@@ -208,8 +215,10 @@ func TestFollowWaitsForTheBarrier(t *testing.T) {
 	}
 }
 
-func TestFollowEndsWithItsCallback(t *testing.T) {
-	j := newBed(t).journal(nil)
+func TestFollowEndsWithItsCallback(t *testing.T) { followEndsWithItsCallback(t, (*bed).journal) }
+
+func followEndsWithItsCallback(t *testing.T, open func(*bed, Barrier) *Journal) {
+	j := open(newBed(t), nil)
 	mustAppend(t, j, "a", Record{}, 3)
 	enough := errors.New("enough")
 	if err := j.Follow(t.Context(), 1, nil, func([]Message) error { return enough }); !errors.Is(err, enough) {

@@ -42,6 +42,7 @@ type Options struct {
 	Link    lean.Link // for appends and loads; nil: the connection itself
 	Feed    lean.Bus  // of the connection's user, for what consumers and readers are sent; nil: the connection itself
 	Reader  string    // begins the names of the readers that Replay and Follow make; empty: read-
+	Recent  *Recent   // shared by the journals of the process that holds the store; nil: Follow is sent everything by the server
 }
 
 // Journal is the journal of one site over one connection. It is safe for concurrent use, holds no goroutine of its own and
@@ -58,6 +59,7 @@ type Journal struct {
 	now     func() time.Time
 	log     zerolog.Logger
 	reader  string
+	recent  *Recent
 }
 
 // Open binds to the stream JOURNAL, which must exist by the first use. It sends nothing.
@@ -84,7 +86,7 @@ func Open(nc *nats.Conn, o Options) (*Journal, error) {
 	}
 	return &Journal{
 		nc: nc, link: o.Link, feed: o.Feed, js: js, stream: OpenStream(nc, subjects.StreamJournal, o.Domain).Over(o.Link),
-		reader: cmp.Or(o.Reader, "read-"), site: o.Site, source: subjects.Source(o.Site), barrier: o.Barrier, now: o.Now, log: o.Log,
+		reader: cmp.Or(o.Reader, "read-"), site: o.Site, source: subjects.Source(o.Site), barrier: o.Barrier, now: o.Now, log: o.Log, recent: o.Recent,
 	}, nil
 }
 

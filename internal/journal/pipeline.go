@@ -11,6 +11,7 @@ type Pending struct {
 	j      *Journal
 	entry  Entry
 	record Record
+	kept   *Message // for the reader of the journal in this process; nil where there is none
 	reply  *lean.Pending
 }
 
@@ -22,12 +23,13 @@ func (j *Journal) Start(ctx context.Context, e Entry) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := j.link.Start(m.subject, m.header.Header(), m.payload)
+	p, err := j.link.Start(m.subject, m.wire(), m.payload)
+	kept := j.recent.copyOf(m, r)
 	m.release()
 	if err != nil {
 		return nil, publishFault(unsent{err}, "the event")
 	}
-	return &Pending{j: j, entry: e, record: r, reply: p}, nil
+	return &Pending{j: j, entry: e, record: r, kept: kept, reply: p}, nil
 }
 
 // Record is the event as it was sent: with its id and hash, without its sequence.
@@ -45,6 +47,7 @@ func (p *Pending) Wait(ctx context.Context) (Record, error) {
 	}
 	r := p.record
 	r.Sequence = ack.Seq
+	p.j.recent.add(p.kept, ack.Seq)
 	p.j.note(ctx, r.Sequence)
 	return r, nil
 }

@@ -183,6 +183,9 @@ func (m Message) ID() string { return m.Header.Get(subjects.HeaderID) }
 
 // Hash is the event's Hash.
 func (m Message) Hash() string {
+	if m.hash != "" {
+		return m.hash
+	}
 	return hashOf(m.field(subjects.HeaderID), m.field(subjects.HeaderType), m.field(subjects.HeaderTime), m.Subject, m.field(subjects.HeaderPrevious), m.Data)
 }
 
@@ -196,6 +199,9 @@ func (m Message) field(name string) []byte {
 
 // State is the aggregate after the event: what a projection needs of it. Error: internal for an event that can't be read.
 func (m Message) State() (jsontext.Value, error) {
+	if m.state != nil {
+		return m.state, nil
+	}
 	_, b, malformed := m.parse()
 	if malformed != "" {
 		return nil, unreadable(m.Sequence, malformed)

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -24,6 +25,9 @@ type Message struct {
 	Sequence uint64
 	Header   lean.Headers
 	Data     []byte
+
+	hash  string         // what Hash and State answer, where this process wrote the event and knows it
+	state jsontext.Value // nil where not
 }
 
 // Stream reads and writes the raw messages of one JetStream stream, whatever they mean. The journal is built on it, and so
@@ -111,6 +115,27 @@ func (s *Stream) Range(ctx context.Context, from uint64, limit int) ([]Message, 
 // Next returns up to limit messages of the exact subject from the sequence on, in order, as Range does.
 func (s *Stream) Next(ctx context.Context, subject string, from uint64, limit int) ([]Message, error) {
 	return s.pages(ctx, getRequest{Seq: max(from, 1), Next: subject}, limit)
+}
+
+// more reports whether there is a message with the sequence or a later one. Errors: unavailable, deadline_exceeded.
+func (s *Stream) more(ctx context.Context, from uint64) (bool, error) {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	request, err := json.Marshal(getRequest{Seq: from, Next: ">"})
+	if err != nil {
+		return false, fault.Wrap(err, fault.Internal, "a request to the store can't be written")
+	}
+	reply, err := s.ask(ctx, s.api+"DIRECT.GET."+s.name, request)
+	if err != nil {
+		return false, readFault(err, s.name)
+	}
+	switch reply.Status() {
+	case "":
+		return true, nil
+	case statusNotFound:
+		return false, nil
+	}
+	return false, statusFault(reply.Status(), reply.Description(), s.name)
 }
 
 // pages asks page by page until limit messages are there or none is left.

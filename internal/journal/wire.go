@@ -113,7 +113,7 @@ type publishAck struct {
 // request publishes m and waits for the store's acknowledgement. An *apiError is the store's refusal; after any other error
 // for which answered is false the outcome is unknown.
 func request(ctx context.Context, link lean.Link, m *outgoing) (publishAck, error) {
-	p, err := begin(ctx, link, m.subject, m.header.Header(), m.payload)
+	p, err := begin(ctx, link, m.subject, m.wire(), m.payload)
 	if err != nil {
 		return publishAck{}, unsent{err}
 	}

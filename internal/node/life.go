@@ -12,6 +12,7 @@ import (
 	"waybill/embedded"
 	"waybill/handlers"
 	"waybill/internal/fault"
+	"waybill/internal/journal"
 	"waybill/internal/registry"
 )
 
@@ -36,6 +37,7 @@ type life struct {
 	server   string     // the id of the server that link found first
 	registry *registry.Registry
 	barrier  barrier
+	recent   *journal.Recent // what was appended to an own store; nil of one that runs elsewhere
 	hashKey  []byte
 	models   *models
 	lists    *handlers.Lists

@@ -45,7 +45,7 @@ func (n *life) follow(v *view.View) (*models, error) {
 		return nil, err
 	}
 	disconnect := func() { closeFeed(); nc.Close() }
-	j, err := n.openJournal(nc, nil, feed)
+	j, err := n.openJournal(nc, feed, feed)
 	if err != nil {
 		disconnect()
 		return nil, err
@@ -145,7 +145,7 @@ func (m *models) read(ctx context.Context) error {
 				time.AfterFunc(retrySeals, cancel)
 			}
 		}
-		if last := batch[len(batch)-1]; !m.catchingUp(last.Sequence) {
+		if last := batch[len(batch)-1]; len(batch) < journal.FollowBatch && !m.catchingUp(last.Sequence) {
 			m.gather(ctx)
 		}
 		return nil
@@ -221,6 +221,7 @@ func (m *models) catchingUp(at uint64) bool {
 
 // hurry ends the gathering: somebody wants a list.
 func (m *models) hurry() {
+	m.journal.Hurry()
 	select {
 	case m.wanted <- struct{}{}:
 	default:

@@ -23,6 +23,7 @@ import (
 	"waybill/internal/fault"
 	"waybill/internal/gateway"
 	"waybill/internal/id"
+	"waybill/internal/journal"
 	"waybill/internal/lean"
 	"waybill/internal/registry"
 	"waybill/internal/rpc"
@@ -301,7 +302,7 @@ func (n *life) durability(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		n.barrier = b
+		n.barrier, n.recent = b, journal.NewRecent()
 		n.onStop("barrier", func(context.Context) error { return b.Close() })
 	} else {
 		nc, err := n.store.connect(embedded.Front(subjects.Journal))

@@ -77,7 +77,7 @@ func consumer(site subjects.Site, durable subjects.Durable) journal.ConsumerConf
 
 // openJournal opens the journal on a connection; link and feed may be nil.
 func (n *life) openJournal(nc *nats.Conn, link lean.Link, feed lean.Bus) (*journal.Journal, error) {
-	return journal.Open(nc, journal.Options{Link: link, Feed: feed, Site: n.opts.Config.Site, Barrier: n.barrier, Now: n.opts.Clock, Log: n.log, Reader: subjects.ReaderPrefix})
+	return journal.Open(nc, journal.Options{Link: link, Feed: feed, Site: n.opts.Config.Site, Barrier: n.barrier, Now: n.opts.Clock, Log: n.log, Reader: subjects.ReaderPrefix, Recent: n.recent})
 }
 
 // serve starts the services of this process in the order of subjects.Services: who is called starts before its callers.
