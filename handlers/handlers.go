@@ -11,12 +11,12 @@ import (
 	"errors"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/rs/zerolog"
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/internal/journal"
+	"waybill/internal/quick"
 	"waybill/internal/rpc"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
@@ -83,8 +83,9 @@ func hold[S any](r journal.Record) (held[S], error) {
 	return h, decodeState(r, &h.state)
 }
 
+// decodeState reads a state into what must be zero.
 func decodeState(r journal.Record, into any) error {
-	if err := json.Unmarshal(r.State, into); err != nil {
+	if err := quick.Unmarshal(r.State, into); err != nil {
 		return fault.Wrap(err, fault.Internal, "event %d of the journal can't be read; run waybill verify", r.Sequence)
 	}
 	return nil

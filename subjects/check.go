@@ -41,6 +41,11 @@ type Duration time.Duration
 // MarshalText implements encoding.TextMarshaler.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
+// AppendText implements encoding.TextAppender.
+func (d Duration) AppendText(b []byte) ([]byte, error) {
+	return append(b, time.Duration(d).String()...), nil
+}
+
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))

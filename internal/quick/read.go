@@ -1,14 +1,23 @@
 package quick
 
 import (
+	"encoding"
+	"encoding/base64"
 	"hash/maphash"
 	"reflect"
 	"sync"
 )
 
-// Read reads JSON into the struct that into points at, which must be zero, and is true. Where it is not plain it is false, and into
-// is zero again. It keeps nothing of data.
-func Read(data []byte, into any) bool {
+// Read reads JSON into the struct that into points at, which must be zero, and is true. Where it is not plain, or has members that the
+// struct has not, it is false, and into is zero again. It keeps nothing of data.
+func Read(data []byte, into any) bool { return read(data, into, false) }
+
+// ReadKnown is Read for members in any order, and goes past those that the structs do not know.
+func ReadKnown(data []byte, into any) bool {
+	return Skip(data) == len(data) && read(data, into, true) // no name is given twice
+}
+
+func read(data []byte, into any, known bool) bool {
 	at := reflect.ValueOf(into)
 	if at.Kind() != reflect.Pointer || at.IsNil() {
 		return false
@@ -18,7 +27,7 @@ func Read(data []byte, into any) bool {
 		return false
 	}
 	r := readers.Get().(*reader)
-	r.data, r.at = data, 0
+	r.data, r.at, r.known = data, 0, known
 	ok := r.read(s, at.Elem()) && r.at == len(data)
 	r.data = nil
 	readers.Put(r)
@@ -30,22 +39,22 @@ func Read(data []byte, into any) bool {
 
 // reader reads one value after another.
 type reader struct {
-	data  []byte
-	at    int // a slice that shrinks would be a pointer to write, and the collector would want to know of each
-	seed  maphash.Seed
-	known [256]string // the last strings, each where its hash says: many come again and again
+	scanner
+	known   bool // members come in any order, each once, also some that are not known
+	seed    maphash.Seed
+	strings [256]string // the last ones, each where its hash says: many come again and again
 }
 
 var readers = sync.Pool{New: func() any { return &reader{seed: maphash.MakeSeed()} }}
 
-const maxKnown = 64 // bytes of a string that is kept
+const maxKept = 64 // bytes of a string that is kept
 
 func (r *reader) read(s *shape, v reflect.Value) bool {
 	switch s.kind {
 	case reflect.String:
-		text, ok := r.text()
+		b, ok := r.quoted()
 		if ok {
-			v.SetString(text)
+			v.SetString(r.string(b))
 		}
 		return ok
 	case reflect.Int64:
@@ -70,8 +79,27 @@ func (r *reader) read(s *shape, v reflect.Value) bool {
 		yes := r.word("true")
 		v.SetBool(yes)
 		return yes || r.word("false")
+	case text:
+		b, ok := r.quoted()
+		return ok && v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText(b) == nil
+	case octet:
+		b, ok := r.quoted()
+		if !ok {
+			return false
+		}
+		out, err := base64.StdEncoding.AppendDecode([]byte{}, b)
+		v.SetBytes(out)
+		return err == nil
+	case reflect.Pointer:
+		if r.word("null") {
+			return true
+		}
+		v.Set(reflect.New(v.Type().Elem()))
+		return r.read(s.elem, v.Elem())
 	case reflect.Slice:
 		return r.slice(s, v)
+	case reflect.Map:
+		return r.mapping(s, v)
 	default:
 		return r.object(s, v)
 	}
@@ -84,6 +112,9 @@ func (r *reader) object(s *shape, v reflect.Value) bool {
 	}
 	if r.byte('}') {
 		return true
+	}
+	if r.known {
+		return r.members(s, v)
 	}
 	for i := range s.fields {
 		f := &s.fields[i]
@@ -98,6 +129,28 @@ func (r *reader) object(s *shape, v reflect.Value) bool {
 		}
 	}
 	return false // another name, or these in another order
+}
+
+// members reads what it knows in any order.
+func (r *reader) members(s *shape, v reflect.Value) bool {
+	for {
+		if !r.member(s, v) {
+			return false
+		}
+		if !r.byte(',') {
+			return r.byte('}')
+		}
+	}
+}
+
+func (r *reader) member(s *shape, v reflect.Value) bool {
+	for i := range s.fields {
+		if f := &s.fields[i]; r.word(f.name) {
+			return r.read(f.shape, v.Field(f.index))
+		}
+	}
+	_, ok := r.quoted()
+	return ok && r.byte(':') && r.skip(maxDepth)
 }
 
 func (r *reader) slice(s *shape, v reflect.Value) bool {
@@ -120,61 +173,40 @@ func (r *reader) slice(s *shape, v reflect.Value) bool {
 	}
 }
 
-// byte takes c, where it comes next.
-func (r *reader) byte(c byte) bool {
-	if r.at == len(r.data) || r.data[r.at] != c {
+// mapping reads members of any names, each once.
+func (r *reader) mapping(s *shape, v reflect.Value) bool {
+	if !r.byte('{') {
 		return false
 	}
-	r.at++
-	return true
-}
-
-// word takes w, where it comes next.
-func (r *reader) word(w string) bool {
-	if len(r.data)-r.at < len(w) || string(r.data[r.at:r.at+len(w)]) != w {
-		return false
+	v.Set(reflect.MakeMap(v.Type()))
+	if r.byte('}') {
+		return true
 	}
-	r.at += len(w)
-	return true
-}
-
-// digits takes a number of at most 18 digits, the first of which is 0 only where it is alone.
-func (r *reader) digits() (n int64, ok bool) {
-	rest, i := r.data[r.at:], 0
-	for ; i < len(rest) && i <= 18; i++ {
-		c := rest[i]
-		if c < '0' || c > '9' {
-			break
+	for {
+		name, ok := r.quoted()
+		if !ok || !r.byte(':') {
+			return false
 		}
-		n = n*10 + int64(c-'0')
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		key.SetString(r.string(name))
+		if v.MapIndex(key).IsValid() || !r.read(s.elem, value) {
+			return false
+		}
+		v.SetMapIndex(key, value)
+		if !r.byte(',') {
+			return r.byte('}')
+		}
 	}
-	if i == 0 || i > 18 || i > 1 && rest[0] == '0' {
-		return 0, false
-	}
-	r.at += i
-	return n, true // what follows is not plain unless it ends the member
 }
 
-// text takes a string.
-func (r *reader) text() (string, bool) {
-	if !r.byte('"') {
-		return "", false
+// string is b as a string, one that was made before where it can be.
+func (r *reader) string(b []byte) string {
+	if len(b) == 0 || len(b) > maxKept {
+		return string(b)
 	}
-	rest, i := r.data[r.at:], 0
-	for i < len(rest) && letters[rest[i]] {
-		i++
+	kept := &r.strings[maphash.Bytes(r.seed, b)%uint64(len(r.strings))]
+	if *kept != string(b) {
+		*kept = string(b)
 	}
-	if i == len(rest) || rest[i] != '"' {
-		return "", false
-	}
-	b := rest[:i]
-	r.at += i + 1
-	if i == 0 || i > maxKnown {
-		return string(b), true
-	}
-	known := &r.known[maphash.Bytes(r.seed, b)%uint64(len(r.known))]
-	if *known != string(b) {
-		*known = string(b)
-	}
-	return *known, true
+	return *kept
 }

@@ -41,21 +41,10 @@ func Decode(data []byte, into any) error {
 // Encode writes v as JSON: nil slices as [], nil maps as {}, without HTML escapes. Error: a value that JSON can't hold.
 func Encode(v any) ([]byte, error) { return json.Marshal(v) }
 
-func encodeTo(b *bytes.Buffer, v any) error {
-	if text, ok := quick.Append(b.AvailableBuffer(), v); ok {
-		b.Write(text)
-		return nil
-	}
-	return json.MarshalWrite(b, v)
-}
+func encodeTo(b *bytes.Buffer, v any) error { return quick.Write(b, v) }
 
 // decodeReply is Decode for a reply: fields that this program does not know are ignored, and errors are the codec's.
-func decodeReply(data []byte, into any) error {
-	if quick.Read(data, into) {
-		return nil
-	}
-	return json.Unmarshal(data, into)
-}
+func decodeReply(data []byte, into any) error { return quick.Unmarshal(data, into) }
 
 // explain says in the caller's words what is wrong with the payload.
 func explain(data []byte, err error) error {

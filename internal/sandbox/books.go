@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"waybill/internal/journal"
 	"waybill/internal/money"
 	"waybill/internal/paygate"
+	"waybill/internal/quick"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
 )
@@ -107,11 +109,11 @@ func (g *Gateway) append(ctx context.Context, p id.Payment, op operation, is ans
 			return nil
 		}
 	}
-	body, err := json.Marshal(page{e, after}, json.Deterministic(true))
-	if err != nil {
+	var body bytes.Buffer
+	if err := quick.Write(&body, &page{e, after}, json.Deterministic(true)); err != nil {
 		return fault.Wrap(err, fault.Internal, "an entry of the sandbox's books can't be written")
 	}
-	_, err = g.books.Publish(ctx, journal.Publication{Subject: subjects.Sandbox(g.site, p), Data: body, Expect: last.sequence})
+	_, err := g.books.Publish(ctx, journal.Publication{Subject: subjects.Sandbox(g.site, p), Data: body.Bytes(), Expect: last.sequence})
 	return err
 }
 
@@ -128,7 +130,7 @@ func (g *Gateway) load(ctx context.Context, p id.Payment) (a account, last writt
 		return account{}, written{}, false, err
 	}
 	var b page
-	if err := json.Unmarshal(m.Data, &b); err != nil {
+	if err := quick.Unmarshal(m.Data, &b); err != nil {
 		return account{}, written{}, false, fault.Wrap(err, fault.Internal, "entry %d of the sandbox's books can't be read", m.Sequence)
 	}
 	return b.Account, written{b.Entry, m.Sequence}, true, nil
@@ -169,7 +171,7 @@ func (g *Gateway) Ledger(ctx context.Context, cursor string, limit int) (entries
 				return entries, strconv.FormatUint(m.Sequence, 10), g.sync(ctx)
 			}
 			var b page
-			if err := json.Unmarshal(m.Data, &b); err != nil {
+			if err := quick.Unmarshal(m.Data, &b); err != nil {
 				return nil, "", fault.Wrap(err, fault.Internal, "entry %d of the sandbox's books can't be read", m.Sequence)
 			}
 			if b.Entry.Result != "" {

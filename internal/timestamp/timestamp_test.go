@@ -33,13 +33,22 @@ func TestParse(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"2026-01-02T15:04:05.000Z", "2026-01-02T15:04:05.1+02:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.9999Z", ""} {
+	for _, s := range []string{"2026-01-02T15:04:05.000Z", "2026-01-02T15:04:05.1+02:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.9999Z",
+		"0001-01-01T00:00:00.0004Z", "2026-01-02T5:04:05Z", "2026-01-02T15:04:05,1Z", "2026-01-02T15:04:05+24:00", "2026-01-02T15:04:60Z",
+		"2026-01-02T15:04:05.1234567891234Z", "0000-12-31T23:59:59-01:00", "10000-01-01T00:00:00Z", "2026-01-02t15:04:05z", "soon", ""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		got, err := Parse(s)
+		var read Time
+		if refused := read.UnmarshalText([]byte(s)); s != "" && ((refused != nil) != (err != nil) || read != got) {
+			t.Fatalf("%q is parsed as %q, %v, and read as %q, %v", s, got, err, read, refused)
+		}
 		if err != nil || got.IsZero() {
 			return
+		}
+		if got.String() != got.Std().Format(Layout) {
+			t.Fatalf("%q is written %q, not %q", s, got, got.Std().Format(Layout))
 		}
 		if text := got.String(); len(text) != len(Layout) {
 			t.Fatalf("%q is written %q", s, text)
@@ -100,4 +109,26 @@ func TestZeroAndArithmetic(t *testing.T) {
 	if a != Of(a.Std()) || a.Std().Location() != time.UTC {
 		t.Errorf("%s does not survive the way to the standard library and back", a)
 	}
+}
+
+func BenchmarkText(b *testing.B) {
+	at := Of(time.Date(2026, 1, 2, 15, 4, 5, 6_000_000, time.UTC))
+	text := []byte(at.String())
+	b.Run("append", func(b *testing.B) {
+		b.ReportAllocs()
+		buffer := make([]byte, 0, 64)
+		for b.Loop() {
+			if _, err := at.AppendText(buffer); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := at.UnmarshalText(text); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

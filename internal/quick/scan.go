@@ -1,0 +1,139 @@
+package quick
+
+// Skip is the length of the plain value that data begins with, in which no name is given twice in one object; 0 where there is none. What
+// follows is the caller's to look at: of 1.5 the 1 is plain.
+func Skip(data []byte) int {
+	s := scanner{data: data}
+	if !s.skip(maxDepth) {
+		return 0
+	}
+	return s.at
+}
+
+const (
+	maxDepth = 32
+	maxNames = 64 // members of an object that is skipped: each name is compared with those before
+)
+
+// scanner goes through JSON.
+type scanner struct {
+	data []byte
+	at   int // a slice that shrinks would be a pointer to write, and the collector would want to know of each
+}
+
+// skip takes any value.
+func (s *scanner) skip(depth int) bool {
+	if s.at == len(s.data) || depth == 0 {
+		return false
+	}
+	switch s.data[s.at] {
+	case '"':
+		_, ok := s.quoted()
+		return ok
+	case '{':
+		return s.skipObject(depth - 1)
+	case '[':
+		return s.skipArray(depth - 1)
+	case 't':
+		return s.word("true")
+	case 'f':
+		return s.word("false")
+	case 'n':
+		return s.word("null")
+	}
+	s.byte('-')
+	_, ok := s.digits()
+	return ok
+}
+
+func (s *scanner) skipObject(depth int) bool {
+	s.at++
+	if s.byte('}') {
+		return true
+	}
+	var names [maxNames]struct{ from, to int }
+	for n := range names {
+		from := s.at
+		name, ok := s.quoted()
+		if !ok || !s.byte(':') {
+			return false
+		}
+		for _, known := range names[:n] {
+			if string(s.data[known.from:known.to]) == string(name) {
+				return false
+			}
+		}
+		names[n].from, names[n].to = from+1, from+1+len(name)
+		if !s.skip(depth) {
+			return false
+		}
+		if !s.byte(',') {
+			return s.byte('}')
+		}
+	}
+	return false
+}
+
+func (s *scanner) skipArray(depth int) bool {
+	s.at++
+	if s.byte(']') {
+		return true
+	}
+	for s.skip(depth) {
+		if !s.byte(',') {
+			return s.byte(']')
+		}
+	}
+	return false
+}
+
+// byte takes c, where it comes next.
+func (s *scanner) byte(c byte) bool {
+	if s.at == len(s.data) || s.data[s.at] != c {
+		return false
+	}
+	s.at++
+	return true
+}
+
+// word takes w, where it comes next.
+func (s *scanner) word(w string) bool {
+	if len(s.data)-s.at < len(w) || string(s.data[s.at:s.at+len(w)]) != w {
+		return false
+	}
+	s.at += len(w)
+	return true
+}
+
+// digits takes a number of at most 18 digits, the first of which is 0 only where it is alone.
+func (s *scanner) digits() (n int64, ok bool) {
+	rest, i := s.data[s.at:], 0
+	for ; i < len(rest) && i <= 18; i++ {
+		c := rest[i]
+		if c < '0' || c > '9' {
+			break
+		}
+		n = n*10 + int64(c-'0')
+	}
+	if i == 0 || i > 18 || i > 1 && rest[0] == '0' {
+		return 0, false
+	}
+	s.at += i
+	return n, true // what follows is not plain unless it ends the member
+}
+
+// quoted takes a string, and returns what stands between its quotes.
+func (s *scanner) quoted() ([]byte, bool) {
+	if !s.byte('"') {
+		return nil, false
+	}
+	rest, i := s.data[s.at:], 0
+	for i < len(rest) && letters[rest[i]] {
+		i++
+	}
+	if i == len(rest) || rest[i] != '"' {
+		return nil, false
+	}
+	s.at += i + 1
+	return rest[:i], true
+}
