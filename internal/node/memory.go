@@ -7,13 +7,16 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
 // memory keeps the process of a site small without making the collector work for nothing: while the heap is small garbage may
-// pile up to the budget, as it grows the collector runs sooner, and at rest what is free goes back to the system. It is for a
-// process that runs one node: the collector is the process's.
+// pile up to the budget, while the site is busy for as long as an interval where the machine has room for it, and at rest what is free
+// goes back to the system. It is for a process that runs one node: the collector is the process's.
 type memory struct {
 	durable  func() uint64 // moves while there is work
+	most     uint64        // bytes of the heap with its garbage, however busy the site is
 	interval time.Duration
 	quit     chan struct{}
 	done     chan struct{}
@@ -21,6 +24,7 @@ type memory struct {
 
 const (
 	memoryBudget   = 150 << 20 // of the heap with its garbage, as long as what lives leaves room in it
+	memoryShare    = 16        // a busy site may take this part of the memory that the process may use, where that is more
 	memoryInterval = 2 * time.Second
 	leastPercent   = 40 // the collector's CPU grows as this falls
 	mostPercent    = 400
@@ -33,7 +37,7 @@ func (n *life) tuneMemory() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	m := &memory{durable: n.barrier.Durable, interval: memoryInterval, quit: make(chan struct{}), done: make(chan struct{})}
+	m := &memory{durable: n.barrier.Durable, most: max(memoryBudget, usable()/memoryShare), interval: memoryInterval, quit: make(chan struct{}), done: make(chan struct{})}
 	before := debug.SetGCPercent(mostPercent)
 	go m.run()
 	n.onStop("memory", func(context.Context) error {
@@ -44,20 +48,35 @@ func (n *life) tuneMemory() {
 	})
 }
 
+// usable is how many bytes of memory the process may use: its control group's limit, or what the machine has; 0 where neither is known.
+func usable() uint64 {
+	bytes, err := memlimit.FromSystem()
+	if err != nil {
+		bytes = 0
+	}
+	if limit, err := memlimit.FromCgroup(); err == nil && (bytes == 0 || limit < bytes) {
+		bytes = limit
+	}
+	return bytes
+}
+
 func (m *memory) run() {
 	defer close(m.done)
 	tick := time.NewTicker(m.interval)
 	defer tick.Stop()
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	heap := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
 	last, still := m.durable(), 0
+	metrics.Read(heap)
+	allocated := heap[1].Value.Uint64()
 	for {
 		select {
 		case <-tick.C:
 		case <-m.quit:
 			return
 		}
-		metrics.Read(live)
-		debug.SetGCPercent(percent(live[0].Value.Uint64()))
+		metrics.Read(heap)
+		debug.SetGCPercent(m.percent(heap[0].Value.Uint64(), heap[1].Value.Uint64()-allocated))
+		allocated = heap[1].Value.Uint64()
 		if now := m.durable(); now != last {
 			last, still = now, 0
 		} else if still++; still%restAgain == restTicks {
@@ -69,10 +88,17 @@ func (m *memory) run() {
 	}
 }
 
-// percent is how much garbage may come to what lives before it is collected.
-func percent(live uint64) int {
-	if live == 0 || live >= memoryBudget {
+// percent is how much garbage may come to what lives before it is collected, where so many bytes were allocated in an interval. The store
+// keeps what it has written and read of the journal for ten seconds, some 200 MB at a thousand orders a second: without the second rule a
+// busy site would collect garbage several times a second, and its slowest orders are those that meet a collection.
+func (m *memory) percent(live, allocated uint64) int {
+	if live == 0 {
 		return leastPercent
 	}
-	return int(min(max((memoryBudget-live)*100/live, leastPercent), mostPercent))
+	room := left(memoryBudget, live)
+	room = max(room, min(allocated, left(m.most, live)))
+	return int(min(max(room*100/live, leastPercent), mostPercent))
 }
+
+// left is what remains of a budget.
+func left(budget, used uint64) uint64 { return budget - min(used, budget) }

@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"testing"
 	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
 // TestMemoryAtRest: what is free goes back to the system once there is no work, and again when more has become free at rest.
@@ -41,11 +43,29 @@ func TestMemoryAtRest(t *testing.T) {
 var keptAlive []byte
 
 func TestPercent(t *testing.T) {
-	for live, want := range map[uint64]int{
-		0: leastPercent, 1: mostPercent, memoryBudget / 2: 100, memoryBudget * 4 / 5: leastPercent, memoryBudget: leastPercent, 1 << 40: leastPercent,
+	const most = 4 * memoryBudget
+	m := &memory{most: most}
+	for _, c := range []struct {
+		live, allocated uint64
+		want            int
+	}{
+		{0, 0, leastPercent}, {1, 0, mostPercent}, {memoryBudget / 2, 0, 100}, {memoryBudget * 4 / 5, 0, leastPercent}, {memoryBudget, 0, leastPercent}, {1 << 40, 0, leastPercent},
+		{memoryBudget / 2, memoryBudget / 4, 100}, {memoryBudget, memoryBudget, 100}, {memoryBudget, 2 * memoryBudget, 200}, {memoryBudget, 1 << 40, 300}, // the most
+		{memoryBudget / 10, 1 << 40, mostPercent}, {2 * memoryBudget, 1 << 40, 100}, {most, 1 << 40, leastPercent}, {2 * most, 1 << 40, leastPercent},
 	} {
-		if got := percent(live); got != want {
-			t.Errorf("with %d bytes alive %d %%, not %d", live, got, want)
+		if got := m.percent(c.live, c.allocated); got != c.want {
+			t.Errorf("with %d bytes alive and %d allocated in an interval %d %%, not %d", c.live, c.allocated, got, c.want)
 		}
+	}
+}
+
+// TestUsable: what the process may use is something, and no more than the machine has.
+func TestUsable(t *testing.T) {
+	has, err := memlimit.FromSystem()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := usable(); got < 64<<20 || got > has {
+		t.Errorf("%d bytes of %d", got, has)
 	}
 }
