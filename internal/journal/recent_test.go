@@ -402,6 +402,9 @@ func TestRecentHasOneReader(t *testing.T) {
 	two := follow(t, j, 1)
 	n := int(last.Sequence)
 	two.take(t, 1, n)
+	if r.attach(uint64(n)) {
+		t.Error("two readers take from it")
+	}
 	last = mustAppend(t, j, "a", last, 3)
 	one.take(t, uint64(n+1), 3)
 	two.take(t, uint64(n+1), 3)
@@ -413,8 +416,8 @@ func TestRecentHasOneReader(t *testing.T) {
 	}
 }
 
-// What was read from the store before it was acknowledged is not kept: its place is another event's.
-func TestRecentLate(t *testing.T) {
+// What was read from the store before it was acknowledged is not kept, nor what is too far ahead: its place is another event's.
+func TestRecentLateAndEarly(t *testing.T) {
 	r := NewRecent()
 	r.attach(9)
 	for _, sequence := range []uint64{8, 12, 10, 9, 11} {
@@ -426,6 +429,14 @@ func TestRecentLate(t *testing.T) {
 	r.add(&Message{Data: []byte("x")}, 11)
 	if kept, _, _ := r.state(); kept != 0 {
 		t.Errorf("%d events are kept behind the reader", kept)
+	}
+	r.add(&Message{Data: []byte("x")}, 13+recentEvents)
+	r.add(&Message{Data: []byte("x")}, 14)
+	if batch, missing, _ := r.from(13, FollowBatch); len(batch) != 0 || !missing || r.whole(13) {
+		t.Errorf("in place of event 13 comes %+v, missing: %v", batch, missing)
+	}
+	if batch, _, _ := r.from(14, FollowBatch); len(batch) != 1 || batch[0].Sequence != 14 {
+		t.Errorf("in place of event 14 comes %+v", batch)
 	}
 }
 

@@ -274,3 +274,34 @@ func TestInventoryTakeover(t *testing.T) {
 	audit(t, c)
 	heir.Stop()
 }
+
+// What one process writes is soon in the lists of both: the one that holds the store is sent by nobody what it has written itself, and by
+// the server what the other one has.
+func TestTwoProcessesLists(t *testing.T) {
+	t.Parallel()
+	a := nodetest.Start(t)
+	beside(t, a)
+	c := mustDial(t, a.URL())
+	var took []time.Duration
+	for i := range 30 {
+		sku := id.SKU(fmt.Sprintf("item-%02d", i))
+		call(t, c.Client, subjects.CatalogPut, subjects.PutItemRequest{SKU: sku, Name: "Item", UnitPrice: subjects.Money{Amount: 100, Currency: "EUR"}})
+		began := time.Now()
+		for seen := 0; seen < 6; { // so often in a row: each asks any of the two
+			list := call(t, c.Client, subjects.CatalogList, subjects.ListRequest{Page: subjects.Page{Limit: 100}})
+			if seen++; !slices.ContainsFunc(list.Items, func(it subjects.Item) bool { return it.SKU == sku }) {
+				seen = 0
+			}
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("%s is not listed", sku)
+			}
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	t.Logf("listed by both after %s at the median, %s at the most", took[len(took)/2], took[len(took)-1])
+	if took[len(took)/2] > 250*time.Millisecond {
+		t.Errorf("listed by both after %s at the median", took[len(took)/2])
+	}
+	audit(t, c)
+}
