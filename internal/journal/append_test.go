@@ -59,12 +59,8 @@ func TestWireForm(t *testing.T) {
 	var got strings.Builder
 	for _, m := range stored {
 		fmt.Fprintf(&got, "%s\n", m.Subject)
-		for _, h := range slices.Sorted(maps.Keys(m.Header.(nats.Header))) {
-			// What the server adds to a message that is read is not part of it.
-			if h != jetstream.StreamHeader && h != jetstream.SequenceHeader && h != jetstream.SubjectHeader &&
-				h != "Nats-Time-Stamp" && h != headerNumPending && h != jetstream.LastSequenceHeader {
-				fmt.Fprintf(&got, "%s: %s\n", h, m.Header.Get(h))
-			}
+		for _, h := range slices.Sorted(maps.Keys(ownHeaders(m))) {
+			fmt.Fprintf(&got, "%s: %s\n", h, m.Header.Get(h))
 		}
 		fmt.Fprintf(&got, "\n%s\n\n", m.Data)
 	}

@@ -73,8 +73,8 @@ func (j *Journal) Follow(ctx context.Context, from uint64, filters []string, fn 
 // durable sequence that the barrier knows of.
 func (j *Journal) Hurry() { j.recent.hurry() }
 
-// tail reads the journal in order through ephemeral consumers without acknowledgement, one after another where one is lost, and
-// from what this process has appended as long as nothing is missing there.
+// tail reads the journal in order through ephemeral consumers without acknowledgement, one after another where one is lost, and where
+// this process appends to it, once it has caught up, from what that has appended.
 type tail struct {
 	j       *Journal
 	recent  *Recent  // nil: none
@@ -113,17 +113,12 @@ func (t *tail) run(ctx context.Context, fn func([]Message) error) error {
 	}
 }
 
-// read reads until something goes wrong or ctx ends. Where this process writes the journal it is the consumer's turn while somebody
-// else writes, too: as long as anything is missing in what this process has appended.
+// read reads until something goes wrong or ctx ends.
 func (t *tail) read(ctx context.Context, fn func([]Message) error) error {
-	for {
-		if err := t.pull(ctx, fn); err != nil || t.recent == nil {
-			return err
-		}
-		if err := t.share(ctx, fn); err != nil || ctx.Err() != nil {
-			return err
-		}
+	if err := t.pull(ctx, fn); err != nil || t.recent == nil {
+		return err
 	}
+	return t.share(ctx, fn)
 }
 
 // lookInterval is how often the store is asked for events of others while this process appends nothing; gapPatience is how long an
@@ -133,7 +128,7 @@ const (
 	gapPatience  = 5 * time.Millisecond
 )
 
-// share hands over what this process has appended until something is missing that the store has.
+// share hands over what this process has appended, and from the store what is missing there.
 func (t *tail) share(ctx context.Context, fn func([]Message) error) error {
 	hurry, waited := false, false
 	for ctx.Err() == nil {
@@ -141,28 +136,44 @@ func (t *tail) share(ctx context.Context, fn func([]Message) error) error {
 		hurry = hurry || asked
 		// A list that is asked for waits for what the barrier knows to be durable, whoever wrote it.
 		owed := hurry && len(batch) < FollowBatch && t.j.barrier.Durable() >= t.next+uint64(len(batch))
-		switch {
-		case waited && (owed || missing && len(batch) == 0), owed && !missing:
-			return nil // somebody else wrote it
-		case owed || missing && len(batch) == 0:
+		gap := owed || missing && len(batch) == 0
+		if gap && missing && !waited {
 			waited = true
 			sleep.For(ctx, gapPatience)
-		case len(batch) > 0:
-			if err := t.hand(batch, fn); err != nil {
+			continue
+		}
+		if !gap && len(batch) == 0 {
+			if !hurry && t.recent.wait(ctx, lookInterval) {
+				continue
+			}
+			more, err := t.j.stream.more(ctx, t.next)
+			if err != nil {
 				return err
 			}
-			hurry, waited = false, false
-		case hurry || !t.recent.wait(ctx, lookInterval):
-			hurry = false
-			if more, err := t.j.stream.more(ctx, t.next); err != nil || more {
-				return err
+			gap, hurry = more, false
+			if !more {
+				continue
 			}
 		}
+		if gap { // somebody else wrote it
+			var err error
+			if batch, err = t.j.stream.Range(ctx, t.next, FollowBatch); err != nil {
+				return err
+			}
+			if len(batch) == 0 {
+				sleep.For(ctx, gapPatience) // the store does not have it yet
+				continue
+			}
+		}
+		if err := t.hand(batch, fn); err != nil {
+			return err
+		}
+		hurry, waited = false, false
 	}
 	return nil
 }
 
-// pull makes one consumer and reads from it until something goes wrong, or all that follows is in what this process has appended.
+// pull makes one consumer and reads from it until something goes wrong, or little is left and share can go on.
 func (t *tail) pull(ctx context.Context, fn func([]Message) error) error {
 	setup, cancel := context.WithTimeout(ctx, 2*heartbeat) // a server that went away may have swallowed the request
 	defer cancel()
@@ -180,7 +191,7 @@ func (t *tail) pull(ctx context.Context, fn func([]Message) error) error {
 	}
 	defer p.close()
 
-	var delivered uint64
+	var delivered, pending uint64
 	for {
 		msgs, err := p.next(ctx)
 		if err != nil {
@@ -192,6 +203,7 @@ func (t *tail) pull(ctx context.Context, fn func([]Message) error) error {
 			if err != nil {
 				return err
 			}
+			pending = d.pending
 			if delivered++; d.consumer != delivered {
 				// Something was lost on the way: what came before it is good, the rest is read again.
 				err = fault.New(fault.Unavailable, "delivery %d came in place of %d", d.consumer, delivered)
@@ -209,7 +221,7 @@ func (t *tail) pull(ctx context.Context, fn func([]Message) error) error {
 				break
 			}
 		}
-		if err := t.hand(batch, fn); err != nil || t.done || t.recent != nil && t.recent.whole(t.next) {
+		if err := t.hand(batch, fn); err != nil || t.done || t.recent != nil && pending < FollowBatch {
 			return err
 		}
 	}

@@ -150,22 +150,6 @@ func (r *Recent) from(next uint64, most int) (batch []Message, missing, asked bo
 	return batch, missing, asked
 }
 
-// whole lets go of what lies before next, and reports whether there is something from there on, and nothing missing.
-func (r *Recent) whole(next uint64) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.pass(next)
-	if r.last < next || r.last-next >= recentEvents {
-		return false
-	}
-	for s := next; s <= r.last; s++ {
-		if *r.slot(s) == nil {
-			return false
-		}
-	}
-	return true
-}
-
 // pass lets go of what lies before next. r.mu is held.
 func (r *Recent) pass(next uint64) {
 	for s := r.next; s < min(next, r.next+recentEvents); s++ {
