@@ -282,9 +282,9 @@ func (f *far) IsZero() bool { return f.N == 7 }
 
 // mute can't be read, and deaf not be written; loud wants an address, and keyed is a name.
 type (
-	mute  struct{ Word string }
-	deaf  struct{ Word string }
-	loud  struct{ Word string }
+	mute  struct{}
+	deaf  struct{}
+	loud  struct{}
 	keyed string
 )
 

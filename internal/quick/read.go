@@ -13,9 +13,7 @@ import (
 func Read(data []byte, into any) bool { return read(data, into, false) }
 
 // ReadKnown is Read for members in any order, and goes past those that the structs do not know.
-func ReadKnown(data []byte, into any) bool {
-	return Skip(data) == len(data) && read(data, into, true) // no name is given twice
-}
+func ReadKnown(data []byte, into any) bool { return read(data, into, true) }
 
 func read(data []byte, into any, known bool) bool {
 	at := reflect.ValueOf(into)
@@ -27,7 +25,7 @@ func read(data []byte, into any, known bool) bool {
 		return false
 	}
 	r := readers.Get().(*reader)
-	r.data, r.at, r.known = data, 0, known
+	r.data, r.at, r.named, r.known = data, 0, 0, known
 	ok := r.read(s, at.Elem()) && r.at == len(data)
 	r.data = nil
 	readers.Put(r)
@@ -40,7 +38,7 @@ func read(data []byte, into any, known bool) bool {
 // reader reads one value after another.
 type reader struct {
 	scanner
-	known   bool // members come in any order, each once, also some that are not known
+	known   bool // members come in any order, also some that are not known
 	seed    maphash.Seed
 	strings [256]string // the last ones, each where its hash says: many come again and again
 }
@@ -133,24 +131,26 @@ func (r *reader) object(s *shape, v reflect.Value) bool {
 
 // members reads what it knows in any order.
 func (r *reader) members(s *shape, v reflect.Value) bool {
+	first := r.named
 	for {
-		if !r.member(s, v) {
+		name, ok := r.name(first)
+		if !ok || !r.member(s, v, name) {
 			return false
 		}
 		if !r.byte(',') {
+			r.named = first
 			return r.byte('}')
 		}
 	}
 }
 
-func (r *reader) member(s *shape, v reflect.Value) bool {
+func (r *reader) member(s *shape, v reflect.Value, name []byte) bool {
 	for i := range s.fields {
-		if f := &s.fields[i]; r.word(f.name) {
+		if f := &s.fields[i]; f.name[1:len(f.name)-2] == string(name) {
 			return r.read(f.shape, v.Field(f.index))
 		}
 	}
-	_, ok := r.quoted()
-	return ok && r.byte(':') && r.skip(maxDepth)
+	return r.skip(maxDepth)
 }
 
 func (r *reader) slice(s *shape, v reflect.Value) bool {

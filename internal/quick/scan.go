@@ -12,13 +12,15 @@ func Skip(data []byte) int {
 
 const (
 	maxDepth = 32
-	maxNames = 64 // members of an object that is skipped: each name is compared with those before
+	maxNames = 64 // members so far of the objects that are open: each name is compared with those before it in its object
 )
 
 // scanner goes through JSON.
 type scanner struct {
-	data []byte
-	at   int // a slice that shrinks would be a pointer to write, and the collector would want to know of each
+	data  []byte
+	at    int // a slice that shrinks would be a pointer to write, and the collector would want to know of each
+	names [maxNames]struct{ from, to int }
+	named int
 }
 
 // skip takes any value.
@@ -51,27 +53,33 @@ func (s *scanner) skipObject(depth int) bool {
 	if s.byte('}') {
 		return true
 	}
-	var names [maxNames]struct{ from, to int }
-	for n := range names {
-		from := s.at
-		name, ok := s.quoted()
-		if !ok || !s.byte(':') {
-			return false
-		}
-		for _, known := range names[:n] {
-			if string(s.data[known.from:known.to]) == string(name) {
-				return false
-			}
-		}
-		names[n].from, names[n].to = from+1, from+1+len(name)
-		if !s.skip(depth) {
+	first := s.named
+	for {
+		if _, ok := s.name(first); !ok || !s.skip(depth) {
 			return false
 		}
 		if !s.byte(',') {
+			s.named = first
 			return s.byte('}')
 		}
 	}
-	return false
+}
+
+// name takes a member's name and the colon, where none of the names from the first of its object on is the same.
+func (s *scanner) name(first int) ([]byte, bool) {
+	from := s.at + 1
+	name, ok := s.quoted()
+	if !ok || !s.byte(':') || s.named == maxNames {
+		return nil, false
+	}
+	for _, known := range s.names[first:s.named] {
+		if string(s.data[known.from:known.to]) == string(name) {
+			return nil, false
+		}
+	}
+	s.names[s.named].from, s.names[s.named].to = from, from+len(name)
+	s.named++
+	return name, true
 }
 
 func (s *scanner) skipArray(depth int) bool {
@@ -127,13 +135,13 @@ func (s *scanner) quoted() ([]byte, bool) {
 	if !s.byte('"') {
 		return nil, false
 	}
-	rest, i := s.data[s.at:], 0
-	for i < len(rest) && letters[rest[i]] {
-		i++
+	rest := s.data[s.at:]
+	for i, c := range rest {
+		if letters[c] {
+			continue
+		}
+		s.at += i + 1
+		return rest[:i], c == '"'
 	}
-	if i == len(rest) || rest[i] != '"' {
-		return nil, false
-	}
-	s.at += i + 1
-	return rest[:i], true
+	return nil, false
 }
