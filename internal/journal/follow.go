@@ -160,15 +160,16 @@ func (t *tail) share(ctx context.Context, fn func([]Message) error) error {
 			if batch, err = t.j.stream.Range(ctx, t.next, FollowBatch); err != nil {
 				return err
 			}
-			if len(batch) == 0 {
-				sleep.For(ctx, gapPatience) // the store does not have it yet
+			if len(batch) == 0 { // it does not find what it has acknowledged: who is in no hurry costs little
+				hurry = false
+				sleep.For(ctx, lookInterval)
 				continue
 			}
 		}
 		if err := t.hand(batch, fn); err != nil {
 			return err
 		}
-		hurry, waited = false, false
+		hurry, waited = len(batch) == FollowBatch, false // a full batch means that there are more
 	}
 	return nil
 }

@@ -77,9 +77,9 @@ func (r *Recent) add(m *Message, sequence uint64) {
 	if m == nil {
 		return
 	}
-	m.Sequence = sequence
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	m.Sequence = sequence
 	if !r.reading || sequence < r.next {
 		return // it came late, and was read from the store
 	}

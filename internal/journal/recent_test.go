@@ -312,6 +312,28 @@ func TestRecentHurriesWithOthers(t *testing.T) {
 	}
 }
 
+// Many events of others come one batch after the other, without a look in between.
+func TestRecentManyOfOthers(t *testing.T) {
+	b := newBed(t)
+	r := NewRecent()
+	barrier := newFakeBarrier()
+	barrier.release(1_000, nil)
+	j, other := b.sharing(r, barrier), b.journal(nil)
+	f := follow(t, j, 1)
+	own := atRest(t, f, r, j, "own", Record{})
+	n := own.Sequence
+	const many = 20 * FollowBatch
+	mustAppend(t, other, "other", mustAppend(t, other, "other", Record{}, 1), many-1)
+	barrier.awaited(t, n+1, n+many) // the reader has seen some of them
+	start := time.Now()
+	barrier.release(n+many, nil)
+	j.Hurry()
+	f.take(t, n+1, many)
+	if took := time.Since(start); took > many/FollowBatch*lookInterval/2 {
+		t.Errorf("it took %s", took)
+	}
+}
+
 // An append whose acknowledgement was lost is in the store alone.
 func TestRecentLostAck(t *testing.T) {
 	b := newBed(t)

@@ -198,18 +198,24 @@ func (s *Stream) batch(ctx context.Context, r getRequest) (got []Message, more b
 	if err := s.nc.PublishRequest(s.api+"DIRECT.GET."+s.name, inbox, request); err != nil {
 		return nil, false, readFault(err, s.name)
 	}
+	before := uint64(0) // the sequence that came last
 	for {
 		select {
 		case <-ctx.Done():
 			return nil, false, readFault(ctx.Err(), s.name)
 		case m := <-replies:
-			switch m.Header.Get(headerStatus) {
+			status := m.Header.Get(headerStatus)
+			// The server says what it sent before: what was on its way as the connection broke and came back is missing.
+			if last := m.Header.Get(jetstream.LastSequenceHeader); last != "" && (status == "" || status == statusEndOfBatch) && last != strconv.FormatUint(before, 10) {
+				return nil, false, fault.New(fault.Unavailable, "%s can't be read now, as message %s was lost on the way; try again", s.name, last)
+			}
+			switch status {
 			case "":
 				one, err := stored(m.Header, m.Data)
 				if err != nil {
 					return nil, false, err
 				}
-				got = append(got, one)
+				got, before = append(got, one), one.Sequence
 			case statusEndOfBatch:
 				pending, err := strconv.ParseUint(m.Header.Get(headerNumPending), 10, 64)
 				return got, err == nil && pending > 0, nil
