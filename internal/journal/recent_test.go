@@ -66,6 +66,15 @@ func atRest(t *testing.T, f *following, r *Recent, j *Journal, id string, previo
 	return Record{}
 }
 
+// rested opens a journal that keeps what it appends, with a reader that waits for the next event; last is the last so far, of the order id.
+func rested(t *testing.T, b *bed, barrier Barrier, id string) (r *Recent, j *Journal, f *following, last Record) {
+	t.Helper()
+	r = NewRecent()
+	j = b.sharing(r, barrier)
+	f = follow(t, j, 1)
+	return r, j, f, atRest(t, f, r, j, id, Record{})
+}
+
 // Follow keeps its promises wherever the events come from.
 func TestFollowRecent(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, func(*bed, Barrier) *Journal){
@@ -246,12 +255,10 @@ func TestRecentIsWhatTheStoreHas(t *testing.T) {
 // What others wrote stands between: it is read from the store, at the latest when a list is asked for or a moment has passed.
 func TestRecentGaps(t *testing.T) {
 	b := newBed(t)
-	r := NewRecent()
 	barrier := newFakeBarrier()
 	barrier.release(1_000_000, nil)
-	j, other := b.sharing(r, barrier), b.journal(nil)
-	f := follow(t, j, 1)
-	own := atRest(t, f, r, j, "own", Record{})
+	other := b.journal(nil)
+	r, j, f, own := rested(t, b, barrier, "own")
 
 	// Between events of this process, and a batch of its own.
 	foreign := mustAppend(t, other, "other", Record{}, 2)
@@ -293,12 +300,10 @@ func TestRecentGaps(t *testing.T) {
 // A list waits for what the barrier knows to be durable: that is handed over in one batch with what stands before it.
 func TestRecentHurriesWithOthers(t *testing.T) {
 	b := newBed(t)
-	r := NewRecent()
 	barrier := newFakeBarrier()
 	barrier.release(1_000, nil)
-	j, other := b.sharing(r, barrier), b.journal(nil)
-	f := follow(t, j, 1)
-	own := atRest(t, f, r, j, "own", Record{})
+	other := b.journal(nil)
+	_, j, f, own := rested(t, b, barrier, "own")
 	own = mustAppend(t, j, "own", own, 1)
 	n := own.Sequence
 	barrier.awaited(t, n, n) // the reader has taken it
@@ -315,12 +320,10 @@ func TestRecentHurriesWithOthers(t *testing.T) {
 // Many events of others come one batch after the other, without a look in between.
 func TestRecentManyOfOthers(t *testing.T) {
 	b := newBed(t)
-	r := NewRecent()
 	barrier := newFakeBarrier()
 	barrier.release(1_000, nil)
-	j, other := b.sharing(r, barrier), b.journal(nil)
-	f := follow(t, j, 1)
-	own := atRest(t, f, r, j, "own", Record{})
+	other := b.journal(nil)
+	_, j, f, own := rested(t, b, barrier, "own")
 	n := own.Sequence
 	const many = 20 * FollowBatch
 	mustAppend(t, other, "other", mustAppend(t, other, "other", Record{}, 1), many-1)
@@ -337,10 +340,7 @@ func TestRecentManyOfOthers(t *testing.T) {
 // An append whose acknowledgement was lost is in the store alone.
 func TestRecentLostAck(t *testing.T) {
 	b := newBed(t)
-	r := NewRecent()
-	j := b.sharing(r, nil)
-	f := follow(t, j, 1)
-	own := atRest(t, f, r, j, "own", Record{})
+	r, j, f, own := rested(t, b, nil, "own")
 	d := newDeaf(b)
 	lost, err := Open(b.ConnectBy(d), Options{Site: site, Log: zerolog.Nop(), Recent: r})
 	if err != nil {
@@ -362,10 +362,7 @@ func TestRecentFallingBehind(t *testing.T) {
 	for name, c := range map[string]struct{ events, size int }{"many": {recentEvents + 1500, 1}, "large": {100, 100_000}} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)
-			r := NewRecent()
-			j := b.sharing(r, nil)
-			f := follow(t, j, 1)
-			own := atRest(t, f, r, j, "own", Record{})
+			r, j, f, own := rested(t, b, nil, "own")
 			first := own.Sequence + 1
 			for range c.events {
 				e := entry("own", own, 1)
@@ -390,13 +387,10 @@ func TestRecentFallingBehind(t *testing.T) {
 
 // What was not durable may be gone after a restart, with other events in its place: the next reader gets the store's.
 func TestRecentAndAnotherStore(t *testing.T) {
-	r := NewRecent()
 	before := newBed(t)
 	barrier := newFakeBarrier()
-	j := before.sharing(r, barrier)
 	barrier.release(1_000, nil)
-	f := follow(t, j, 1)
-	own := atRest(t, f, r, j, "a", Record{})
+	r, j, f, own := rested(t, before, barrier, "a")
 	n := own.Sequence
 	barrier.release(n, nil)
 	mustAppend(t, j, "a", own, 5) // not durable
@@ -431,10 +425,7 @@ func TestRecentAndAnotherStore(t *testing.T) {
 // One reader at a time takes from it; another one is sent everything.
 func TestRecentHasOneReader(t *testing.T) {
 	b := newBed(t)
-	r := NewRecent()
-	j := b.sharing(r, nil)
-	one := follow(t, j, 1)
-	last := atRest(t, one, r, j, "a", Record{})
+	r, j, one, last := rested(t, b, nil, "a")
 	two := follow(t, j, 1)
 	n := int(last.Sequence)
 	two.take(t, 1, n)

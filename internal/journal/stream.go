@@ -91,9 +91,14 @@ func (s *Stream) Body(ctx context.Context, subject string) (body []byte, ok bool
 
 // last asks for the last message on the exact subject.
 func (s *Stream) last(ctx context.Context, subject string, request []byte) (reply lean.Msg, ok bool, err error) {
-	reply, err = s.ask(ctx, s.api+"DIRECT.GET."+s.name+"."+subject, request)
+	return s.one(ctx, "."+subject, request, subject)
+}
+
+// one asks for a single message by what stands behind the stream's name and in the request; what is that which can't be read.
+func (s *Stream) one(ctx context.Context, behind string, request []byte, what string) (reply lean.Msg, ok bool, err error) {
+	reply, err = s.ask(ctx, s.api+"DIRECT.GET."+s.name+behind, request)
 	if err != nil {
-		return lean.Msg{}, false, readFault(err, subject)
+		return lean.Msg{}, false, readFault(err, what)
 	}
 	switch reply.Status() {
 	case "":
@@ -101,7 +106,7 @@ func (s *Stream) last(ctx context.Context, subject string, request []byte) (repl
 	case statusNotFound:
 		return lean.Msg{}, false, nil
 	}
-	return lean.Msg{}, false, statusFault(reply.Status(), "", subject)
+	return lean.Msg{}, false, statusFault(reply.Status(), reply.Description(), what)
 }
 
 var withoutHeaders = []byte(`{"no_hdr":true}`)
@@ -119,23 +124,12 @@ func (s *Stream) Next(ctx context.Context, subject string, from uint64, limit in
 
 // more reports whether there is a message with the sequence or a later one. Errors: unavailable, deadline_exceeded.
 func (s *Stream) more(ctx context.Context, from uint64) (bool, error) {
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	request, err := json.Marshal(getRequest{Seq: from, Next: ">"})
 	if err != nil {
 		return false, fault.Wrap(err, fault.Internal, "a request to the store can't be written")
 	}
-	reply, err := s.ask(ctx, s.api+"DIRECT.GET."+s.name, request)
-	if err != nil {
-		return false, readFault(err, s.name)
-	}
-	switch reply.Status() {
-	case "":
-		return true, nil
-	case statusNotFound:
-		return false, nil
-	}
-	return false, statusFault(reply.Status(), reply.Description(), s.name)
+	_, ok, err := s.one(ctx, "", request, s.name)
+	return ok, err
 }
 
 // pages asks page by page until limit messages are there or none is left.
