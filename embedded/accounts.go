@@ -80,6 +80,44 @@ func clientRight(site subjects.Site) right {
 type options struct {
 	server.Options
 	site, clients *server.Account
+	insiders      insiders
+}
+
+// insiders are second keys of the services' users on the streams, by which this process knows its own connections: they may publish
+// whatever they like. The server remembers for some subjects that a user may publish there, but each event has a new one. What is in
+// this process could as well take any key that it holds; the seed of an insider's is made at the start, is in no file and leaves the
+// process by no way, so nobody who comes from outside, also through a door, can be taken for one. The front users are not among them:
+// they answer where their callers want it.
+type insiders map[string]nkeys.KeyPair
+
+// addInsiders makes the insiders' keys, and users of them that may hear what the services' own may.
+func (o *options) addInsiders(site subjects.Site) error {
+	o.insiders = make(insiders)
+	for _, s := range subjects.Services {
+		kp, err := nkeys.CreateUser()
+		if err != nil {
+			return fault.Wrap(err, fault.Internal, "no nkey could be made")
+		}
+		if err := o.addKey(kp, o.site, &server.Permissions{Subscribe: Permissions(site, string(s)).Subscribe}); err != nil {
+			return err
+		}
+		o.insiders[string(s)] = kp
+	}
+	return nil
+}
+
+// key is what the user connects with within the process.
+func (n *NATS) key(user string) (pub string, kp nkeys.KeyPair, err error) {
+	kp, ok := n.insiders[user]
+	if !ok {
+		if kp, err = n.secrets.User(user); err != nil {
+			return "", nil, err
+		}
+	}
+	if pub, err = kp.PublicKey(); err != nil {
+		return "", nil, fault.Wrap(err, fault.Internal, "the nkey of the user %s has no public part", user)
+	}
+	return pub, kp, nil
 }
 
 // addUsers makes the accounts, and the users in them.
@@ -102,6 +140,9 @@ func (o *options) addUsers(site subjects.Site, secrets *Secrets, anonymous bool)
 			return err
 		}
 	}
+	if err := o.addInsiders(site); err != nil {
+		return err
+	}
 	if anonymous {
 		// Who connects without credentials becomes this user: a name of the shape of a key that nobody has.
 		nobody, err := nkeys.CreateUser()
@@ -111,7 +152,9 @@ func (o *options) addUsers(site subjects.Site, secrets *Secrets, anonymous bool)
 		if err := o.addKey(nobody, o.clients, Permissions(site, UserClient)); err != nil {
 			return err
 		}
-		o.NoAuthUser = o.Nkeys[len(o.Nkeys)-1].Nkey
+		if o.NoAuthUser, err = nobody.PublicKey(); err != nil {
+			return fault.Wrap(err, fault.Internal, "an nkey has no public part")
+		}
 	}
 	return nil
 }
@@ -139,6 +182,17 @@ func (o *options) addGate(site subjects.Site) (nats.Option, error) {
 		return nil, fault.Wrap(err, fault.Internal, "an nkey has no public part")
 	}
 	return nats.Nkey(pub, kp.Sign), nil
+}
+
+// mapDomain has one mapping take the subjects of JetStream's API with the domain to those without, in place of the server's nine: it
+// goes through all of them for every message that is published. Buckets, which two of the nine are for, a site has none. The server makes
+// its nine as JetStream is enabled for the account: this comes after that.
+func mapDomain(site subjects.Site, acc *server.Account) error {
+	prefix := "$JS." + string(site) + ".API."
+	for _, part := range []string{"INFO", "STREAM.>", "CONSUMER.>", "DIRECT.>", "META.>", "SERVER.>", "ACCOUNT.>", "$KV.>", "$OBJ.>"} {
+		acc.RemoveMapping(prefix + part)
+	}
+	return acc.AddMapping(prefix+">", "$JS.API.>")
 }
 
 func (o *options) connectAccounts(site subjects.Site) error {

@@ -57,18 +57,19 @@ const (
 
 // NATS is a running server. Its methods are safe for concurrent use.
 type NATS struct {
-	server  *server.Server
-	secrets *Secrets
-	log     *natsLog
-	gate    *gate
-	local   *locals
-	doors   []*door // opened last, closed first
-	tcp     *door   // of the doors; nil where the server itself listens, for measurements
-	socket  string
-	ws      *door // of the doors; nil without WebSocket
-	scheme  string
-	stopped chan struct{}
-	stop    chan struct{} // holds the right to stop
+	server   *server.Server
+	secrets  *Secrets
+	insiders insiders
+	log      *natsLog
+	gate     *gate
+	local    *locals
+	doors    []*door // opened last, closed first
+	tcp      *door   // of the doors; nil where the server itself listens, for measurements
+	socket   string
+	ws       *door // of the doors; nil without WebSocket
+	scheme   string
+	stopped  chan struct{}
+	stop     chan struct{} // holds the right to stop
 }
 
 // StartNATS starts the server: first the store, then the services' access, then the listener, so that whoever gets through
@@ -124,7 +125,7 @@ func StartNATS(ctx context.Context, c NATSConfig) (_ *NATS, err error) {
 	if err != nil {
 		return nil, fault.Wrap(err, fault.InvalidArgument, "the NATS server refuses its configuration")
 	}
-	n := &NATS{server: srv, secrets: c.Secrets, log: newNATSLog(c.Log), scheme: "nats",
+	n := &NATS{server: srv, secrets: c.Secrets, insiders: opts.insiders, log: newNATSLog(c.Log), scheme: "nats",
 		stopped: make(chan struct{}), stop: make(chan struct{}, 1)}
 	if c.TLS != nil {
 		n.scheme = "tls"
@@ -181,6 +182,9 @@ func (n *NATS) startSteps(ctx context.Context, c NATSConfig, tcp net.Listener, g
 	}
 	if err != nil {
 		return n.storeError(c, err)
+	}
+	if err := mapDomain(c.Site, acc); err != nil {
+		return fault.Wrap(err, fault.Internal, "the site's name can't be mapped to the store's interface")
 	}
 	if n.gate, err = openGate(n.inProcess, gateKey, c.Site, c.Log); err != nil {
 		return err
@@ -287,14 +291,15 @@ func IsServer(name string) bool { return strings.HasPrefix(name, serverNames) }
 // ServerID is the server's id, new at each start; every client is told it on connecting.
 func (n *NATS) ServerID() string { return n.server.ID() }
 
-// Connect connects to the server within the process, as one of Users. Its replies come on _WB.<user>.>, where nobody else
-// listens. The connection comes back by itself, for as long as the server runs. Further options override these.
+// Connect connects to the server within the process, as one of Users; a service may publish whatever it likes there. Its replies come
+// on _WB.<user>.>, where nobody else listens. The connection comes back by itself, for as long as the server runs. Further options
+// override these.
 func (n *NATS) Connect(user string, opts ...nats.Option) (*nats.Conn, error) {
-	key, err := n.secrets.Option(user)
+	pub, kp, err := n.key(user)
 	if err != nil {
 		return nil, err
 	}
-	return n.inProcess(user, append([]nats.Option{key}, opts...)...)
+	return n.inProcess(user, append([]nats.Option{nats.Nkey(pub, kp.Sign)}, opts...)...)
 }
 
 func (n *NATS) inProcess(user string, opts ...nats.Option) (*nats.Conn, error) {
@@ -325,13 +330,9 @@ func (n *NATS) inProcess(user string, opts ...nats.Option) (*nats.Conn, error) {
 // Link connects as Connect does, for requests alone. With once it stays broken when it breaks; lost, which may be nil, is told of
 // that. It must be closed before the server stops.
 func (n *NATS) Link(user string, once bool, lost func(error)) (*lean.Conn, error) {
-	kp, err := n.secrets.User(user)
+	pub, kp, err := n.key(user)
 	if err != nil {
 		return nil, err
-	}
-	pub, err := kp.PublicKey()
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "the nkey of the user %s has no public part", user)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout) // of the dial alone
 	defer cancel()

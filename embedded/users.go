@@ -112,7 +112,7 @@ func duties(site subjects.Site) map[subjects.Service]duty {
 func kinds(k ...subjects.Kind) []subjects.Kind { return k }
 
 // Permissions are what the user of the site may publish and subscribe to; everything else is refused. A user that is not one
-// of Users may nothing.
+// of Users may nothing. What this process's own services may publish is not looked at (see insiders).
 func Permissions(site subjects.Site, user string) *server.Permissions {
 	var r right
 	name, front := strings.CutSuffix(user, Front(""))

@@ -1,15 +1,22 @@
 package embedded
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 
 	"waybill/subjects"
 )
@@ -446,22 +453,124 @@ func TestServicesMay(t *testing.T) {
 	add(UserAdmin, true, "$JS.API.STREAM.NAMES", "$JS.local.API.STREAM.NAMES", "$JS.API.CONSUMER.LIST.JOURNAL")
 	add(UserAdmin, false, "wb.local.rpc.order.place", "_INBOX.x", "wb.local.key.c-1")
 
-	conns := map[string]actor{}
+	within, outside := map[string]actor{}, map[string]actor{}
 	for _, u := range Users() {
-		conns[u] = actor{as(t, w.n, u, quiet)}
+		within[u], outside[u] = actor{as(t, w.n, u, quiet)}, actor{overTCP(t, w.n, u)}
 	}
 	for _, r := range rows {
-		if err := conns[r.user].publish(r.subject, `{`); (err == nil) != r.ok {
+		insider := slices.Contains(subjects.Services, subjects.Service(r.user))
+		if err := within[r.user].publish(r.subject, `{`); (err == nil) != (r.ok || insider) {
+			t.Errorf("%s publishes within the process to %s: allowed %v, want %v (%v)", r.user, r.subject, err == nil, r.ok || insider, err)
+		}
+		if err := outside[r.user].publish(r.subject, `{`); (err == nil) != r.ok {
 			t.Errorf("%s publishes to %s: allowed %v, want %v (%v)", r.user, r.subject, err == nil, r.ok, err)
 		}
 	}
 	t.Logf("%d cases", len(rows))
 }
 
+// overTCP connects from outside with the user's own key.
+func overTCP(t *testing.T, n *NATS, user string) *nats.Conn {
+	t.Helper()
+	key, err := n.secrets.Option(user)
+	check(t, err)
+	return anonymous(t, n, key, nats.CustomInboxPrefix(inboxPrefix(user)), quiet)
+}
+
+// Nobody who comes with a service's key is taken for this process, by whatever way: not even over a connection in memory, as the doors
+// use them for those who come from outside.
+func TestOutsiderIsNoInsider(t *testing.T) {
+	dir := t.TempDir()
+	server, client := certificate(t)
+	plain := startNATS(t, dir, withSocket(dir), func(c *NATSConfig) { c.WSAddr = "127.0.0.1:0" })
+	secure := startNATS(t, t.TempDir(), func(c *NATSConfig) { c.TLS, c.WSAddr = server, "127.0.0.1:0" })
+	for name, way := range map[string]struct {
+		n       *NATS
+		connect func(key nats.Option) (*nats.Conn, error)
+	}{
+		"TCP":       {plain, func(key nats.Option) (*nats.Conn, error) { return nats.Connect(plain.URL(), key, quiet) }},
+		"socket":    {plain, func(key nats.Option) (*nats.Conn, error) { return overSocket(t, plain, key, quiet) }},
+		"WebSocket": {plain, func(key nats.Option) (*nats.Conn, error) { return nats.Connect(plain.WSURL(), key, quiet) }},
+		"memory": {plain, func(key nats.Option) (*nats.Conn, error) {
+			return nats.Connect("", nats.InProcessServer(plain.server), key, quiet)
+		}},
+		"TLS": {secure, func(key nats.Option) (*nats.Conn, error) {
+			return nats.Connect(secure.URL(), key, quiet, nats.Secure(client))
+		}},
+		"WebSocket, TLS": {secure, func(key nats.Option) (*nats.Conn, error) {
+			return nats.Connect(secure.WSURL(), key, quiet, nats.Secure(client))
+		}},
+	} {
+		for _, s := range subjects.Services {
+			key, err := way.n.secrets.Option(string(s))
+			check(t, err)
+			nc, err := way.connect(key)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", name, s, err)
+			}
+			for _, subject := range []string{"wb.other.evt.order.x", "wb.local.int.order.get", "$JS.API.STREAM.DELETE.JOURNAL"} {
+				if err := (actor{nc}).publish(subject, `{`); !errors.Is(err, nats.ErrPermissionViolation) {
+					t.Errorf("%s: %s publishes to %s: %v", name, s, subject, err)
+				}
+			}
+			nc.Close()
+		}
+	}
+}
+
+// The insiders' keys are new at each start: no file of the data directory holds them, and none serves at another server.
+func TestInsidersKeysStay(t *testing.T) {
+	dir := t.TempDir()
+	n := startNATS(t, dir)
+	before := n.insiders
+	stopNATS(t, n)
+	n = startNATS(t, dir)
+	for _, s := range subjects.Services {
+		kept, err := n.secrets.User(string(s))
+		check(t, err)
+		seen := map[string]bool{}
+		for _, kp := range []nkeys.KeyPair{before[string(s)], n.insiders[string(s)], kept} {
+			pub, err := kp.PublicKey()
+			check(t, err)
+			seen[pub] = true
+		}
+		if len(seen) != 3 {
+			t.Errorf("%s has the keys %v", s, seen)
+		}
+		now, _, err := n.key(string(s))
+		check(t, err)
+		old, err := before[string(s)].PublicKey()
+		check(t, err)
+		for _, pub := range []string{now, old} {
+			if nc, err := nats.Connect(n.URL(), nats.Nkey(pub, before[string(s)].Sign)); !errors.Is(err, nats.ErrAuthorization) {
+				nc.Close()
+				t.Errorf("%s enters with the key of another start: %v", s, err)
+			}
+		}
+		seed, err := n.insiders[string(s)].Seed()
+		check(t, err)
+		check(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !e.Type().IsRegular() {
+				return err
+			}
+			content, err := os.ReadFile(path)
+			if bytes.Contains(content, seed) || bytes.Contains(content, []byte(now)) {
+				t.Errorf("%s holds the key of %s", path, s)
+			}
+			return err
+		}))
+	}
+}
+
 func TestServicesListen(t *testing.T) {
 	w := newWorld(t)
+	testServicesListen(t, func(user string) *nats.Conn { return as(t, w.n, user, quiet) })
+	testServicesListen(t, func(user string) *nats.Conn { return overTCP(t, w.n, user) })
+}
+
+func testServicesListen(t *testing.T, connect func(user string) *nats.Conn) {
 	for _, s := range subjects.Services {
-		front, store := actor{as(t, w.n, Front(s), quiet)}, actor{as(t, w.n, string(s), quiet)}
+		front, store := actor{connect(Front(s))}, actor{connect(string(s))}
 		may := func(a actor, who, subject string, want bool) {
 			err := a.do(func() error { _, err := a.nc.SubscribeSync(subject); return err })
 			if (err == nil) != want {
@@ -483,7 +592,7 @@ func TestServicesListen(t *testing.T) {
 		may(store, string(s), ">", false)
 	}
 	for _, u := range []string{UserAdmin, UserGateway, Front(UserGateway)} {
-		a := actor{as(t, w.n, u, quiet)}
+		a := actor{connect(u)}
 		for _, subject := range []string{"wb.local.rpc.>", "wb.local.evt.>", "_INBOX.>", "_WB.order.>", ">"} {
 			if err := a.do(func() error { _, err := a.nc.SubscribeSync(subject); return err }); err == nil {
 				t.Errorf("%s listens to %s", u, subject)
@@ -499,5 +608,24 @@ func TestUnknownUser(t *testing.T) {
 		if len(p.Publish.Allow)+len(p.Subscribe.Allow) != 0 || strings.Join(p.Publish.Deny, "") != ">" || strings.Join(p.Subscribe.Deny, "") != ">" {
 			t.Errorf("%q: %+v %+v", u, p.Publish, p.Subscribe)
 		}
+	}
+}
+
+// BenchmarkPublish measures what the server pays for a message with a new subject, as each event has one, over a connection in memory.
+func BenchmarkPublish(b *testing.B) {
+	n := startNATS(b, b.TempDir())
+	key, err := n.secrets.Option(string(subjects.Order))
+	check(b, err)
+	kept, err := nats.Connect("", nats.InProcessServer(n.server), key)
+	check(b, err)
+	defer kept.Close()
+	for name, nc := range map[string]*nats.Conn{"insider": as(b, n, string(subjects.Order)), "with its rights looked at": kept} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := range b.N {
+				check(b, nc.Publish(subjects.Event(site, subjects.KindOrder, strconv.Itoa(i)), nil))
+			}
+			check(b, nc.Flush())
+		})
 	}
 }

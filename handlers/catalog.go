@@ -46,14 +46,16 @@ func (c *Catalog) Register(s *rpc.Server) {
 }
 
 func (c *Catalog) put(ctx context.Context, r *subjects.PutItemRequest) (*subjects.Item, error) {
+	sequence := uint64(0)
 	if c.prices != nil {
-		c.prices.Forget(r.SKU)
-		defer c.prices.Forget(r.SKU) // the write may have taken its time
+		done := c.prices.Writing(r.SKU)
+		defer func() { done(sequence) }()
 	}
 	h, err := c.items.command(ctx, string(r.SKU), func(held[subjects.Item]) subjects.Item { return r.Item() })
 	if err != nil {
 		return nil, err
 	}
+	sequence = h.last.Sequence
 	return &h.state, nil
 }
 
@@ -82,7 +84,7 @@ func (c *Catalog) list(ctx context.Context, r *subjects.ListRequest) (*subjects.
 }
 
 // prices reads the items of skus straight from the journal, so that an order sees the price that was put a moment ago.
-func prices(ctx context.Context, j *journal.Journal, site subjects.Site, skus []id.SKU) (map[id.SKU]subjects.Item, error) {
+func prices(ctx context.Context, j *journal.Journal, site subjects.Site, skus []id.SKU) (map[id.SKU]keptItem, error) {
 	names := make([]string, len(skus))
 	for i, sku := range skus {
 		names[i] = subjects.Event(site, subjects.KindCatalog, sku)
@@ -91,7 +93,7 @@ func prices(ctx context.Context, j *journal.Journal, site subjects.Site, skus []
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[id.SKU]subjects.Item, len(skus))
+	out := make(map[id.SKU]keptItem, len(skus))
 	for i, sku := range skus {
 		r, ok := records[names[i]]
 		if !ok {
@@ -101,7 +103,7 @@ func prices(ctx context.Context, j *journal.Journal, site subjects.Site, skus []
 		if err != nil {
 			return nil, err
 		}
-		out[sku] = h.state
+		out[sku] = keptItem{h.state, r.Sequence}
 	}
 	return out, nil
 }

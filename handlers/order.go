@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -17,6 +18,7 @@ import (
 	"waybill/internal/id"
 	"waybill/internal/journal"
 	"waybill/internal/order"
+	"waybill/internal/quick"
 	"waybill/internal/rpc"
 	"waybill/internal/vault"
 	"waybill/subjects"
@@ -296,11 +298,11 @@ func (o *Orders) sealPersonal(ctx context.Context, r *subjects.PlaceRequest) ([]
 	if r.Email == "" && r.ShipTo == nil {
 		return nil, nil
 	}
-	plain, err := json.Marshal(personal{r.Email, r.ShipTo})
-	if err != nil {
+	var plain bytes.Buffer
+	if err := quick.Write(&plain, personal{r.Email, r.ShipTo}); err != nil {
 		return nil, err
 	}
-	return o.vault.SealPersonal(ctx, r.CustomerID, plain)
+	return o.vault.SealPersonal(ctx, r.CustomerID, plain.Bytes())
 }
 
 func (o *Orders) sealToken(r *subjects.PlaceRequest) []byte {
@@ -314,12 +316,12 @@ func (o *Orders) sealToken(r *subjects.PlaceRequest) []byte {
 func (o *Orders) hash(r *subjects.PlaceRequest) (string, error) {
 	content := *r
 	content.OrderID = ""
-	text, err := json.Marshal(&content, json.Deterministic(true))
-	if err != nil {
+	var text bytes.Buffer
+	if err := quick.Write(&text, &content, json.Deterministic(true)); err != nil {
 		return "", err
 	}
 	m := hmac.New(sha256.New, o.hashKey)
-	m.Write(text)
+	m.Write(text.Bytes())
 	return hex.EncodeToString(m.Sum(nil)[:16]), nil
 }
 

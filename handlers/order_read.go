@@ -5,13 +5,12 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/go-json-experiment/json"
-
 	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/internal/journal"
 	"waybill/internal/order"
 	"waybill/internal/payment"
+	"waybill/internal/quick"
 	"waybill/internal/shipment"
 	"waybill/internal/vault"
 	"waybill/internal/view"
@@ -82,7 +81,7 @@ func (o *Orders) describe(ctx context.Context, s order.State, revision uint64) (
 		return nil, err
 	}
 	var p personal
-	if err := json.Unmarshal(plain, &p); err != nil {
+	if err := quick.Unmarshal(plain, &p); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "the personal data of order %s can't be read", s.OrderID)
 	}
 	out.Email, out.ShipTo = p.Email, p.ShipTo
@@ -115,7 +114,7 @@ func (o *Orders) list(ctx context.Context, r *subjects.ListOrdersRequest) (*subj
 // row is the order of a row of the view.
 func (o *Orders) row(ctx context.Context, row view.OrderRow) (*subjects.OrderInfo, error) {
 	var s order.State
-	if err := json.Unmarshal(row.Order, &s); err != nil {
+	if err := quick.Unmarshal(row.Order, &s); err != nil {
 		return nil, unreadable(err)
 	}
 	out, err := o.describe(ctx, s, row.Sequence)
@@ -125,11 +124,11 @@ func (o *Orders) row(ctx context.Context, row view.OrderRow) (*subjects.OrderInf
 	if len(row.Payment) > 0 {
 		var p payment.State
 		var refunds payment.RefundState
-		if err := json.Unmarshal(row.Payment, &p); err != nil {
+		if err := quick.Unmarshal(row.Payment, &p); err != nil {
 			return nil, unreadable(err)
 		}
 		if len(row.Refunds) > 0 {
-			if err := json.Unmarshal(row.Refunds, &refunds); err != nil {
+			if err := quick.Unmarshal(row.Refunds, &refunds); err != nil {
 				return nil, unreadable(err)
 			}
 		}
@@ -137,7 +136,7 @@ func (o *Orders) row(ctx context.Context, row view.OrderRow) (*subjects.OrderInf
 	}
 	for _, raw := range row.Shipments {
 		var s shipment.State
-		if err := json.Unmarshal(raw, &s); err != nil {
+		if err := quick.Unmarshal(raw, &s); err != nil {
 			return nil, unreadable(err)
 		}
 		out.Shipments = append(out.Shipments, shipmentInfo(s))

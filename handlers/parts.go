@@ -4,12 +4,11 @@ import (
 	"context"
 	"slices"
 
-	"github.com/go-json-experiment/json"
-
 	"waybill/internal/id"
 	"waybill/internal/journal"
 	"waybill/internal/order"
 	"waybill/internal/payment"
+	"waybill/internal/quick"
 	"waybill/internal/shipment"
 	"waybill/internal/view"
 	"waybill/subjects"
@@ -135,7 +134,7 @@ func shipmentInfo(s shipment.State) subjects.ShipmentInfo {
 func decodeAll[T any](rows []view.Row) ([]T, error) {
 	out := make([]T, len(rows))
 	for i, row := range rows {
-		if err := json.Unmarshal(row.State, &out[i]); err != nil {
+		if err := quick.Unmarshal(row.State, &out[i]); err != nil {
 			return nil, unreadable(err)
 		}
 	}

@@ -23,7 +23,7 @@ func TestPlain(t *testing.T) {
 		inventory.Released{}, inventory.Expired{}, inventory.Consumed{},
 		shipment.State{}, shipment.Planned{}, shipment.Booked{}, shipment.Preparing{}, shipment.BecameReady{}, shipment.Dispatched{}, shipment.DeliveryFailed{},
 		shipment.Delivered{}, shipment.Returned{}, shipment.Cancelled{},
-		notice{}, noticeEvent{}, webhook{}, claim{}, subjects.Item{},
+		personal{}, notice{}, noticeEvent{}, webhook{}, claim{}, subjects.Item{},
 		subjects.PlaceRequest{}, subjects.OrderInfo{}, subjects.GetOrderRequest{}, subjects.CancelRequest{}, subjects.OrderRequest{}, subjects.Orders{}, subjects.SKURequest{},
 		subjects.ReserveRequest{}, subjects.Reservation{}, subjects.ReservationRequest{}, subjects.ConsumeRequest{}, subjects.EndRequest{}, subjects.Stock{}, subjects.ReceiveRequest{},
 		subjects.AuthorizeRequest{}, subjects.PaymentInfo{}, subjects.CaptureRequest{}, subjects.RefundRequest{}, subjects.PaymentRequest{}, subjects.SettleRequest{},

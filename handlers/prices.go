@@ -9,58 +9,89 @@ import (
 
 	"waybill/internal/id"
 	"waybill/internal/journal"
+	"waybill/internal/scope"
 	"waybill/subjects"
 )
 
 // Prices keeps the items of the catalog that orders ask for, so that an order needs no read for its prices. The journal stays
-// the truth: an item that is written to is forgotten at once, and for a while it is read from the journal each time, because
+// the truth: an item that is written to is forgotten at once, and read from the journal each time until the write is decided, because
 // the signal of a write comes before the event can be read. It is safe for concurrent use.
 type Prices struct {
 	site    subjects.Site
 	journal *journal.Journal // since Watch
 
 	mu      sync.RWMutex
-	items   map[id.SKU]subjects.Item
-	writing map[id.SKU]time.Time // when an item was last written to; those of settledAfter ago are dropped
-	session uint64               // of the connection that brings the signals; what was kept in another one may be old
+	items   map[id.SKU]keptItem
+	writes  map[id.SKU]write // to the items that were written to in the last settledAfter, and to some before
+	full    int              // so many writes, and the old ones are dropped
+	session uint64           // of the connection that brings the signals; what was kept in another one may be old
+}
+
+// keptItem is an item as an event left it.
+type keptItem struct {
+	item     subjects.Item
+	sequence uint64 // of the event
+}
+
+// write is what is known of the writes to an item. One that expects the event with a sequence to be the item's last is decided as soon
+// as the store has a later one: it is that one or stands before it, or the store refuses it whenever it comes. So it does not matter how
+// many there are, which one wins, and in what order they are heard of.
+type write struct {
+	open    int       // under way at this moment in this process
+	expects uint64    // the highest sequence that one of them expects; the greatest number where nothing is known of one
+	at      time.Time // when the last one was heard of
 }
 
 const (
 	// settledAfter is how long after the signal of a write its event may still be on its way into the journal: longer than an
-	// append is waited for.
+	// append is waited for. A write that fails is taken for decided then.
 	settledAfter = 10 * time.Second
 	// maxPrices bounds the items that are kept: some 20 MB.
 	maxPrices = 100_000
+	// fewWrites are not looked through for old ones.
+	fewWrites = 1000
 )
 
 // NewPrices makes an empty cache, which must be watched before it is asked.
 func NewPrices(site subjects.Site) *Prices {
-	return &Prices{site: site, items: make(map[id.SKU]subjects.Item), writing: make(map[id.SKU]time.Time)}
+	return &Prices{site: site, items: make(map[id.SKU]keptItem), writes: make(map[id.SKU]write), full: fewWrites}
 }
 
 // Watch has the cache read from the journal, and listen to the writes of other processes until stop is called. Error: unavailable.
 func (p *Prices) Watch(j *journal.Journal) (stop func(), err error) {
 	p.journal = j
-	return j.Signals(subjects.EventsOf(p.site, subjects.KindCatalog), func(subject string) {
-		p.Forget(id.SKU(subject[strings.LastIndexByte(subject, '.')+1:]))
+	return j.Signals(subjects.EventsOf(p.site, subjects.KindCatalog), func(subject string, expects uint64) {
+		p.forget(id.SKU(subject[strings.LastIndexByte(subject, '.')+1:]), expects, 0)
 	})
 }
 
-// Forget is called before an item is written to: an order that comes after the answer to the write sees it.
-func (p *Prices) Forget(sku id.SKU) {
+// Writing is called before an item is written to, and the function that it returns after it, with the sequence of the event that the
+// item rests on by then, or 0 where that is not known: an order that comes after the answer to the write sees it.
+func (p *Prices) Writing(sku id.SKU) (done func(sequence uint64)) {
+	p.forget(sku, 0, 1)
+	return func(sequence uint64) { p.forget(sku, sequence-1, -1) } // 0: nothing is known
+}
+
+// forget drops an item, because of a write to it that expects the sequence; open is how many more are under way here.
+func (p *Prices) forget(sku id.SKU, expects uint64, open int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	delete(p.items, sku)
-	if len(p.writing) >= 1000 { // a catalog is being imported
-		maps.DeleteFunc(p.writing, func(_ id.SKU, at time.Time) bool { return now.Sub(at) > settledAfter })
+	if len(p.writes) >= p.full { // a catalog is being imported
+		maps.DeleteFunc(p.writes, func(_ id.SKU, w write) bool { return w.open == 0 && now.Sub(w.at) > settledAfter })
+		p.full = max(fewWrites, 2*len(p.writes))
 	}
-	p.writing[sku] = now
+	w := p.writes[sku]
+	if now.Sub(w.at) > settledAfter {
+		w.expects = 0
+	}
+	p.writes[sku] = write{open: w.open + open, expects: max(w.expects, expects), at: now}
 }
 
 // Of returns the items of skus that the catalog has.
 func (p *Prices) Of(ctx context.Context, skus []id.SKU) (map[id.SKU]subjects.Item, error) {
-	out, missing, session := p.kept(skus)
+	out, missing, session := p.kept(ctx, skus)
 	if len(missing) == 0 {
 		return out, nil
 	}
@@ -69,41 +100,53 @@ func (p *Prices) Of(ctx context.Context, skus []id.SKU) (map[id.SKU]subjects.Ite
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(out, read)
+	for sku, r := range read {
+		out[sku] = r.item
+	}
 	p.keep(read, session, began)
 	return out, nil
 }
 
-// kept returns what is known of skus, and what is not.
-func (p *Prices) kept(skus []id.SKU) (out map[id.SKU]subjects.Item, missing []id.SKU, session uint64) {
+// kept returns what is known of skus, and what is not. It notes the events in the scope, as whoever reads them does: an answer that tells
+// of a price waits until that is durable.
+func (p *Prices) kept(ctx context.Context, skus []id.SKU) (out map[id.SKU]subjects.Item, missing []id.SKU, session uint64) {
 	out = make(map[id.SKU]subjects.Item, len(skus))
 	session, up := p.journal.Session()
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	for _, sku := range skus {
-		item, ok := p.items[sku]
+		is, ok := p.items[sku]
 		if !ok || !up || p.session != session {
 			missing = append(missing, sku)
 			continue
 		}
-		out[sku] = item
+		scope.Note(ctx, is.sequence)
+		out[sku] = is.item
 	}
 	return out, missing, session
 }
 
-// keep remembers what was read since began, but for what may have been written to meanwhile.
-func (p *Prices) keep(read map[id.SKU]subjects.Item, session uint64, began time.Time) {
+// keep remembers what was read since began, but for what a write may have changed since, or may still change. The writes of the time
+// that the read took are all known, unless it took too long.
+func (p *Prices) keep(read map[id.SKU]keptItem, session uint64, began time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if time.Since(began) > settledAfter {
+		return
+	}
 	if p.session != session || len(p.items) >= maxPrices {
 		clear(p.items)
 		p.session = session
 	}
-	for sku, item := range read {
-		if at, ok := p.writing[sku]; ok && began.Sub(at) < settledAfter {
-			continue
+	for sku, r := range read {
+		if w, ok := p.writes[sku]; !ok || w.decided(r.sequence, began) {
+			p.items[sku] = r
 		}
-		delete(p.writing, sku)
-		p.items[sku] = item
 	}
+}
+
+// decided reports whether none of the writes can change any more what was read since began, the item as the event with the sequence
+// left it.
+func (w write) decided(sequence uint64, began time.Time) bool {
+	return w.open == 0 && (sequence > w.expects || began.Sub(w.at) > settledAfter)
 }

@@ -1,11 +1,11 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
 
-	"github.com/go-json-experiment/json"
 	"github.com/rs/zerolog"
 
 	"waybill/configs"
@@ -14,6 +14,7 @@ import (
 	"waybill/internal/journal"
 	"waybill/internal/order"
 	"waybill/internal/payment"
+	"waybill/internal/quick"
 	"waybill/internal/rpc"
 	"waybill/internal/shipment"
 	"waybill/internal/view"
@@ -368,7 +369,7 @@ func (s *Shipping) Plan(ctx context.Context, r journal.Record) error {
 	if err != nil {
 		return err
 	}
-	now, err := s.order(ctx, r.Subject)
+	now, err := s.order(ctx, r, o.state)
 	if err != nil {
 		return err
 	}
@@ -389,18 +390,20 @@ func (s *Shipping) Plan(ctx context.Context, r journal.Record) error {
 	return s.simulate(ctx, h.state)
 }
 
-// order is what an order, of which there is an event, is by now. Error: unavailable also where the store says that there is none, as it
+// order is what an order is by now that was what it is after the event. Error: unavailable also where the store says that there is none, as it
 // does of what it can't read.
-func (s *Shipping) order(ctx context.Context, subject string) (now order.State, err error) {
-	text, ok, err := s.journal.State(ctx, subject)
+func (s *Shipping) order(ctx context.Context, r journal.Record, was order.State) (now order.State, err error) {
+	text, ok, err := s.journal.State(ctx, r.Subject)
 	switch {
 	case err != nil:
 		return now, err
 	case !ok:
-		return now, fault.New(fault.Unavailable, "the store does not find the last event of %s, which it has", subject)
+		return now, fault.New(fault.Unavailable, "the store does not find the last event of %s, which it has", r.Subject)
+	case bytes.Equal(text, r.State):
+		return was, nil
 	}
-	if err := json.Unmarshal(text, &now); err != nil {
-		return now, fault.Wrap(err, fault.Internal, "the last event of %s can't be read; run waybill verify", subject)
+	if err := quick.Unmarshal(text, &now); err != nil {
+		return now, fault.Wrap(err, fault.Internal, "the last event of %s can't be read; run waybill verify", r.Subject)
 	}
 	return now, nil
 }

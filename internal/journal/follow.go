@@ -130,12 +130,13 @@ const (
 
 // share hands over what this process has appended, and from the store what is missing there.
 func (t *tail) share(ctx context.Context, fn func([]Message) error) error {
-	hurry, waited := false, false
+	hurry, full, waited := false, false, false
 	for ctx.Err() == nil {
 		batch, missing, asked := t.recent.from(t.next, FollowBatch)
 		hurry = hurry || asked
-		// A list that is asked for waits for what the barrier knows to be durable, whoever wrote it.
-		owed := hurry && len(batch) < FollowBatch && t.j.barrier.Durable() >= t.next+uint64(len(batch))
+		// A list that is asked for waits for what the barrier knows to be durable, whoever wrote it. Where nobody waits, what is kept
+		// comes first: while it is handed over an acknowledgement that is late has the time to come.
+		owed := (hurry || full && len(batch) == 0) && len(batch) < FollowBatch && t.j.barrier.Durable() >= t.next+uint64(len(batch))
 		gap := owed || missing && len(batch) == 0
 		if gap && missing && !waited {
 			waited = true
@@ -143,14 +144,14 @@ func (t *tail) share(ctx context.Context, fn func([]Message) error) error {
 			continue
 		}
 		if !gap && len(batch) == 0 {
-			if !hurry && t.recent.wait(ctx, lookInterval) {
+			if !hurry && !full && t.recent.wait(ctx, lookInterval) {
 				continue
 			}
 			more, err := t.j.stream.more(ctx, t.next)
 			if err != nil {
 				return err
 			}
-			gap, hurry = more, false
+			gap, hurry, full = more, false, false
 			if !more {
 				continue
 			}
@@ -161,7 +162,7 @@ func (t *tail) share(ctx context.Context, fn func([]Message) error) error {
 				return err
 			}
 			if len(batch) == 0 { // it does not find what it has acknowledged: who is in no hurry costs little
-				hurry = false
+				hurry, full = false, false
 				sleep.For(ctx, lookInterval)
 				continue
 			}
@@ -169,7 +170,8 @@ func (t *tail) share(ctx context.Context, fn func([]Message) error) error {
 		if err := t.hand(batch, fn); err != nil {
 			return err
 		}
-		hurry, waited = len(batch) == FollowBatch, false // a full batch means that there are more
+		full = len(batch) == FollowBatch // there are more
+		hurry, waited = hurry && full, false
 	}
 	return nil
 }

@@ -44,6 +44,10 @@ func TestLoadMany(t *testing.T) {
 	if none, err := j.LoadMany(t.Context(), []string{orderSubject("nobody")}); err != nil || len(none) != 0 {
 		t.Errorf("of an unknown subject: %v %v", none, err)
 	}
+	one, s := last[orderSubject("o-4")], &scope.Scope{}
+	if got, err := j.LoadMany(scope.With(t.Context(), s), []string{one.Subject}); err != nil || len(got) != 1 || got[one.Subject].ID != one.ID || s.Highest() != one.Sequence {
+		t.Errorf("of one subject: %+v, %v, and %d is noted, want %+v", got, err, s.Highest(), one)
+	}
 	full := make([]string, maxSubjects)
 	for i := range full {
 		full[i] = orderSubject(fmt.Sprintf("o-%d", i))

@@ -9,10 +9,11 @@ import (
 	"waybill/internal/lean"
 )
 
-// What a Recent keeps at most: more than comes between two batches of a reader that keeps up.
+// What a Recent keeps at most: more than comes between two batches of a reader that keeps up. An event takes 1.3 KB, as 64 callers at
+// once place orders.
 const (
 	recentEvents = 4096
-	recentBytes  = 4 << 20 // of headers and bodies
+	recentBytes  = 6 << 20 // of headers and bodies
 )
 
 // Recent keeps what this process has appended to its store until the reader of the whole journal has taken it, so that the server

@@ -41,61 +41,91 @@ func etcdOf(t testing.TB, dir string) int {
 	return 0
 }
 
-// TestFaultOfEtcdsOwnProcess kills the process that is a site's etcd each second, for ten seconds with -faults.all, breaks it as an
-// unreadable page of its database does, and stops it, while orders come in: none fails, the settings hold, and all is well afterwards.
-// When the node has stopped, the process is gone.
+// TestFaultOfEtcdsOwnProcess kills the process that is a site's etcd each second, for ten seconds with -faults.all, and then breaks it as
+// an unreadable page of its database does; at another site it stops it. Orders come in meanwhile: none fails, the settings hold and can
+// be changed, and all is well afterwards. When the node has stopped, the process is gone.
 func TestFaultOfEtcdsOwnProcess(t *testing.T) {
 	t.Parallel()
 	kills := 4
 	if *faultsAll {
 		kills = 10
 	}
+	t.Run("ended", func(t *testing.T) {
+		t.Parallel()
+		s := etcdsSite(t)
+		for range kills {
+			s.send(t, syscall.SIGKILL)
+			s.buying.flow(t, 20*time.Second)
+			time.Sleep(time.Second)
+		}
+		s.restarted(t, "because its process ended: signal: killed")
+		wellWithin(t, s.c, 1, calmWithin)
+		holds(t, s.c, "rpc.max_in_flight", "777")
+
+		s.send(t, syscall.SIGBUS)
+		s.restarted(t, "because SIGBUS")
+		s.end(t)
+	})
+	t.Run("stopped", func(t *testing.T) {
+		t.Parallel()
+		s := etcdsSite(t)
+		s.send(t, syscall.SIGSTOP)
+		degraded(t, s.c, "etcd does not answer")
+		s.buying.flow(t, 20*time.Second)
+		s.restarted(t, "because it left")
+		s.end(t)
+	})
+}
+
+// siteOfEtcd is a site that sells while the process that is its etcd comes to harm.
+type siteOfEtcd struct {
+	n      *nodetest.Node
+	c      *dialed
+	buying *buyers
+}
+
+func etcdsSite(t *testing.T) siteOfEtcd {
+	t.Helper()
 	n := nodetest.Start(t)
 	c, b := busySite(t, n)
-	send := func(s syscall.Signal) {
-		if pid := etcdOf(t, n.Config.Data); pid != 0 { // it may be between two lives
-			if err := syscall.Kill(pid, s); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	restarted := func(why string) {
-		t.Helper()
-		if err := until(40*time.Second, func() error {
-			if r := readiness(t, n.Endpoints()); !r.Ready || !strings.Contains(strings.Join(r.Notes, " "), why) {
-				return fmt.Errorf("/readyz says %+v, want %q", r, why)
-			}
-			return nil
-		}); err != nil {
+	return siteOfEtcd{n, c, b}
+}
+
+// send sends etcd's process a signal; it may be between two lives.
+func (s siteOfEtcd) send(t *testing.T, what syscall.Signal) {
+	t.Helper()
+	if pid := etcdOf(t, s.n.Config.Data); pid != 0 {
+		if err := syscall.Kill(pid, what); err != nil {
 			t.Error(err)
 		}
 	}
-	for range kills {
-		send(syscall.SIGKILL)
-		b.flow(t, 20*time.Second)
-		time.Sleep(time.Second)
+}
+
+// restarted waits until the node is ready and says why etcd was restarted last.
+func (s siteOfEtcd) restarted(t *testing.T, why string) {
+	t.Helper()
+	if err := until(40*time.Second, func() error {
+		if r := readiness(t, s.n.Endpoints()); !r.Ready || !strings.Contains(strings.Join(r.Notes, " "), why) {
+			return fmt.Errorf("/readyz says %+v, want %q", r, why)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
-	restarted("because its process ended: signal: killed")
-	wellWithin(t, c, 1, calmWithin)
-	holds(t, c, "rpc.max_in_flight", "777")
+}
 
-	send(syscall.SIGBUS)
-	restarted("because SIGBUS")
-	wellWithin(t, c, 1, calmWithin)
-
-	send(syscall.SIGSTOP)
-	degraded(t, c, "etcd does not answer")
-	b.flow(t, 20*time.Second)
-	restarted("because it left")
-	wellWithin(t, c, 1, calmWithin)
-	setting(t, c, "rpc.max_in_flight", "778")
-
-	if sold := b.settle(t, c); sold != b.number.Load() {
-		t.Errorf("of %d orders %d were confirmed", b.number.Load(), sold)
+// end looks that all is well, that settings hold and can be changed and that no order failed, and stops the node: etcd ends with it.
+func (s siteOfEtcd) end(t *testing.T) {
+	t.Helper()
+	wellWithin(t, s.c, 1, calmWithin)
+	holds(t, s.c, "rpc.max_in_flight", "777")
+	setting(t, s.c, "rpc.max_in_flight", "778")
+	if sold := s.buying.settle(t, s.c); sold != s.buying.number.Load() {
+		t.Errorf("of %d orders %d were confirmed", s.buying.number.Load(), sold)
 	}
-	audit(t, c)
-	n.Stop()
-	if pid := etcdOf(t, n.Config.Data); pid != 0 {
+	audit(t, s.c)
+	s.n.Stop()
+	if pid := etcdOf(t, s.n.Config.Data); pid != 0 {
 		t.Errorf("the node has stopped, and its etcd is process %d", pid)
 	}
 }

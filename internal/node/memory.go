@@ -28,7 +28,8 @@ const (
 	memoryInterval = 2 * time.Second
 	leastPercent   = 40 // the collector's CPU grows as this falls
 	mostPercent    = 400
-	restTicks      = 5  // so many intervals without work are rest
+	fading         = 8  // the part by which less is allowed with each interval that is less busy
+	restTicks      = 10 // so many intervals without work are rest
 	restAgain      = 30 // a site at rest leaves some 5 MB of garbage a minute, and the store lets go of its indexes after two
 )
 
@@ -68,6 +69,7 @@ func (m *memory) run() {
 	last, still := m.durable(), 0
 	metrics.Read(heap)
 	allocated := heap[1].Value.Uint64()
+	busiest := uint64(0) // the most that was allocated in an interval, with what lies back fading away
 	for {
 		select {
 		case <-tick.C:
@@ -75,7 +77,8 @@ func (m *memory) run() {
 			return
 		}
 		metrics.Read(heap)
-		debug.SetGCPercent(m.percent(heap[0].Value.Uint64(), heap[1].Value.Uint64()-allocated))
+		busiest = faded(busiest, heap[1].Value.Uint64()-allocated)
+		debug.SetGCPercent(m.percent(heap[0].Value.Uint64(), busiest))
 		allocated = heap[1].Value.Uint64()
 		if now := m.durable(); now != last {
 			last, still = now, 0
@@ -99,6 +102,11 @@ func (m *memory) percent(live, allocated uint64) int {
 	room = max(room, min(allocated, left(m.most, live)))
 	return int(min(max(room*100/live, leastPercent), mostPercent))
 }
+
+// faded is the most that was allocated in an interval, where before was that of the intervals before and this is the last one's. What
+// lies back counts for less and less: orders come in bursts, and memory that was given back between two of them is cleared by the
+// system for the second one page by page, which costs some 85 µs an order.
+func faded(before, this uint64) uint64 { return max(this, before-before/fading) }
 
 // left is what remains of a budget.
 func left(budget, used uint64) uint64 { return budget - min(used, budget) }

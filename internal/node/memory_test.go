@@ -59,6 +59,20 @@ func TestPercent(t *testing.T) {
 	}
 }
 
+// TestFaded: a busy interval counts at once, and for less and less afterwards.
+func TestFaded(t *testing.T) {
+	at := faded(0, 800)
+	if at != 800 || faded(at, 900) != 900 || faded(at, 750) != 750 {
+		t.Errorf("%d, %d and %d are not what was allocated last", at, faded(at, 900), faded(at, 750))
+	}
+	for range 10 { // twenty seconds
+		at = faded(at, 0)
+	}
+	if at < 200 || at > 240 {
+		t.Errorf("%d is left of 800 after ten intervals without work", at)
+	}
+}
+
 // TestUsable: what the process may use is something, and no more than the machine has.
 func TestUsable(t *testing.T) {
 	has, err := memlimit.FromSystem()

@@ -1,11 +1,10 @@
 package payment
 
 import (
-	"github.com/go-json-experiment/json"
-
 	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/internal/money"
+	"waybill/internal/quick"
 	"waybill/internal/timestamp"
 )
 
@@ -80,7 +79,7 @@ func DecodeRefund(t RefundEventType, data []byte) (RefundEvent, error) {
 
 func decodeRefund[E RefundEvent](data []byte) (RefundEvent, error) {
 	var e E
-	if err := json.Unmarshal(data, &e); err != nil {
+	if err := quick.Unmarshal(data, &e); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "the data of a refund's %s event can't be read; run waybill verify", e.Type())
 	}
 	return e, nil

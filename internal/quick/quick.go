@@ -1,6 +1,6 @@
 // Package quick reads and writes plain JSON several times as fast as the codec that knows all of JSON. Plain is what programs of this
 // kind say to each other most of the time: an object without white space, its members in the order of the struct's fields, text without
-// escapes in ASCII, whole numbers. Whatever else there is, in the JSON or in the type, it leaves to that codec, so that nobody can tell
+// escapes, whole numbers. Whatever else there is, in the JSON or in the type, it leaves to that codec, so that nobody can tell
 // from a value, a byte or an error which of the two was at work. Its functions are safe for concurrent use.
 package quick
 
@@ -211,7 +211,7 @@ func validName(name string) bool {
 	return name != ""
 }
 
-// letters are the bytes that stand in a JSON string as they are.
+// letters are the bytes of ASCII that stand in a JSON string as they are. Those of other characters do where they are valid UTF-8.
 var letters = func() (out [256]bool) {
 	for c := ' '; c < 0x7f; c++ {
 		out[c] = c != '"' && c != '\\'

@@ -88,12 +88,14 @@ type event struct {
 var things = []thing{
 	{},
 	{Name: "a", Plain: "z", Words: []string{}, Gone: gone{7}, own: 3, Hidden: "h"},
+	{Name: "Käse", Tag: "\u2028", Inner: inner{SKU: "𝄞"}, Words: []string{"ü", "\ufffd", "\u0080", "日本語 and more", strings.Repeat("ä", 50)}, Plain: "\U0010ffff"},
 	{Name: "espresso 1kg", Tag: "x", Small: -128, Big: -1 << 53, Narrow: 65535, Wide: 1 << 59, Yes: true, Inner: inner{"beans", -3},
 		Gone: gone{-7}, Words: []string{"", "EUR", "EUR", strings.Repeat("long ", 50)}, Parts: []inner{{"a", 0}, {"b", 12}}, Plain: "~ !#[]^`{|}"},
 }
 
 var events = []event{
 	{},
+	{At: word{"ü"}, Ask: &word{"a日"}, Sums: map[sku]inner{"ä": {SKU: "a"}, "z": {}, "\ue000": {}, "𝄞": {}}, Words: map[string]word{"ö": {"ü"}, "o": {}}},
 	{At: word{"a"}, Token: []byte{}, Bits: []nibble{}, Gone: &gone{7}, Ask: &word{}, Words: map[string]word{}, Sums: map[sku]inner{}},
 	{At: word{"a"}, Due: word{"b"}, Dues: []word{{"c"}, {""}}, Sealed: []byte("sealed"), Token: []byte{0xff, 0xfe}, Bits: []nibble{1, 255}, Why: &inner{"beans", 1},
 		Null: &inner{}, Gone: &gone{1}, Ask: &word{"d"}, Active: new(bool), Sums: map[sku]inner{"b": {"b", 1}, "a": {"a", 2}, "": {}, "B": {}}, Words: map[string]word{"c": {"c"}}},
@@ -180,7 +182,7 @@ func neighbours[T any](t *testing.T, v T) {
 		if same[T](t, text[:i]) { // what lies behind it is no part of it
 			t.Errorf("%s is taken for the whole", text[:i])
 		}
-		for _, c := range []string{"0", "1", "9", "-", "+", ".", "e", `"`, `\`, "\n", " ", "{", "}", "[", "]", ",", ":", "n", "t", "\x00", "\x1f", "\x7f", "\x80", "é", "null", `""`, "00", "=", "\r"} {
+		for _, c := range []string{"0", "1", "9", "-", "+", ".", "e", `"`, `\`, "\n", " ", "{", "}", "[", "]", ",", ":", "n", "t", "\x00", "\x1f", "\x7f", "\x80", "é", "\xc3", "日", "\xed\xa0\x80", "null", `""`, "00", "=", "\r"} {
 			try(s[:i], c, s[i:])
 			try(s[:i], c, s[i+1:])
 		}
@@ -205,7 +207,8 @@ func skipped(t *testing.T, data []byte) bool {
 func TestSkip(t *testing.T) {
 	for text, want := range map[string]int{
 		`{"a":{"a":1,"b":[-0,"x",true,false,null,{}]},"b":""},`: 52, `12}`: 2, `1.5`: 1, `"a" `: 3, `[]`: 2,
-		``: 0, ` 1`: 0, `{"a":1,"a":2}`: 0, `{"a":{"b":1,"c":2,"b":3}}`: 0, `[{"a":1,"a":1}]`: 0, `{"a":1,}`: 0, `[1,]`: 0, `01`: 0, `-`: 0, `"\u0061"`: 0, `"ü"`: 0,
+		``: 0, ` 1`: 0, `{"a":1,"a":2}`: 0, `{"a":{"b":1,"c":2,"b":3}}`: 0, `[{"a":1,"a":1}]`: 0, `{"a":1,}`: 0, `[1,]`: 0, `01`: 0, `-`: 0, `"\u0061"`: 0,
+		`"ü"`: 4, "{\"ü\":\"\u2028\",\"u\":\"𝄞\"}": 23, `{"ü":1,"ü":2}`: 0, "\"\xff\"": 0, "\"\xc3\"": 0, "\"ü\xed\xa0\x80\"": 0, "\"ü\n\"": 0, `"ü`: 0, `"ü\n"`: 0, "\"\ufffd\"": 5,
 		strings.Repeat("[", 31) + strings.Repeat("]", 31): 62, strings.Repeat("[", 33) + strings.Repeat("]", 33): 0, strings.Repeat("[", 1<<20): 0,
 	} {
 		if got := Skip([]byte(text)); got != want {
@@ -229,7 +232,7 @@ func TestReadKnown(t *testing.T) {
 	for text, want := range map[string]bool{
 		`{}`: true, `{"more":{"a":[1]},"name":"a"}`: true, `{"inner":{"count":1,"more":"x","sku":"a"},"name":"a"}`: true, `{"Plain":"a","more":null}`: true,
 		`{"NAME":"a"}`: true, `{"nam":1,"names":2}`: true, `{"parts":[{"x":1,"sku":"a"}]}`: true,
-		`{"more":1,"more":2}`: false, `{"name":"a","more":1,"name":"b"}`: false, `{"more":1.5}`: false, `{"more":"ü"}`: false, `{"more":"\n"}`: false, `{"more":1} `: false,
+		`{"more":1,"more":2}`: false, `{"name":"a","more":1,"name":"b"}`: false, `{"more":1.5}`: false, `{"more":"ü"}`: true, `{"möre":1}`: true, `{"möre":1,"möre":1}`: false, "{\"more\":\"\xff\"}": false, `{"more":"\n"}`: false, `{"more":1} `: false,
 		`{"more":{"x":1,"x":1}}`: false, `{"name":1}`: false, `[]`: false, `1`: false,
 	} {
 		if got := compare[thing](t, []byte(text), ReadKnown); got != want {
@@ -242,7 +245,7 @@ func TestReadKnown(t *testing.T) {
 func TestLeavesToTheCodec(t *testing.T) {
 	for _, text := range []string{
 		``, `null`, `[]`, `{} `, ` {}`, `{}{}`, `{"wide":18446744073709551615}`, `{"wide":1234567890123456789}`, `{"wide":-0}`, `{"big":-0}`, `{"big":01}`, `{"big":1.0}`, `{"big":1e2}`,
-		`{"big":"1"}`, `{"small":128}`, `{"small":-129}`, `{"narrow":65536}`, `{"name":null}`, `{"name":"\u0061"}`, `{"name":"ü"}`, `{"name":"a","name":"b"}`,
+		`{"big":"1"}`, `{"small":128}`, `{"small":-129}`, `{"narrow":65536}`, `{"name":null}`, `{"name":"\u0061"}`, "{\"name\":\"ü\xff\"}", `{"name":"ü\n"}`, "{\"name\":\"ü\x7f\"}", "{\"name\":\"\xed\xa0\x80\"}", `{"name":"a","name":"b"}`,
 		`{"tag":"b","name":"a"}`, `{"NAME":"a"}`, `{"other":1}`, `{"Hidden":"a"}`, `{"own":1}`, `{"words":null}`, `{"words":["a",]}`, `{"inner":{"sku":"a",}}`, `{"yes":tru}`,
 	} {
 		if same[thing](t, []byte(text)) {
@@ -252,18 +255,18 @@ func TestLeavesToTheCodec(t *testing.T) {
 	for _, text := range []string{
 		`{"at":""}`, `{"at":null}`, `{"at":"x"}`, `{"at":1}`, `{"token":null}`, `{"token":"a"}`, `{"token":"a==="}`, `{"token":"AA"}`, `{"token":"A-__"}`, `{"token":"AAAA\n"}`,
 		`{"token":[1]}`, `{"bits":"AA=="}`, `{"bits":[256]}`, `{"why":nul}`, `{"why":{"sku":null}}`, `{"sums":null}`, `{"sums":{"a":{"sku":"a"},"a":{"sku":"b"}}}`,
-		`{"sums":{"a":null}}`, `{"sums":{"ü":{"sku":"a"}}}`, `{"sums":{"a":{}},}`, `{"sums":{"a":{},}}`, `{"ask":"x"}`, `{"active":1}`,
+		`{"sums":{"a":null}}`, "{\"sums\":{\"\xfc\":{\"sku\":\"a\"}}}", `{"token":"ü"}`, `{"at":"ü"}`, `{"sums":{"a":{}},}`, `{"sums":{"a":{},}}`, `{"ask":"x"}`, `{"active":1}`,
 	} {
 		if same[event](t, []byte(text)) {
 			t.Errorf("%s is taken", text)
 		}
 	}
-	for _, v := range []thing{{Name: `a"b`}, {Name: `\`}, {Name: "ü"}, {Name: "\xff"}, {Name: "a\nb"}, {Words: []string{"\x7f"}}, {Parts: []inner{{SKU: "\x00"}}}} {
+	for _, v := range []thing{{Name: `a"b`}, {Name: `\`}, {Name: "ü\n"}, {Name: "ü\x7f"}, {Name: "\xff"}, {Name: "ü\xc3"}, {Name: "\xed\xa0\x80"}, {Name: "a\nb"}, {Words: []string{"\x7f"}}, {Parts: []inner{{SKU: "\x00"}}}} {
 		if b, ok := Append([]byte("before"), &v); ok || string(b) != "before" {
 			t.Errorf("%+v is written as %s", v, b)
 		}
 	}
-	for _, v := range []event{{At: word{"ü"}}, {At: word{`"`}}, {At: word{" "}}, {Sums: map[sku]inner{"ü": {}}}, {Sums: map[sku]inner{"a": {SKU: "\n"}}}, {Why: &inner{SKU: `"`}}} {
+	for _, v := range []event{{At: word{"\xff"}}, {At: word{"ü\""}}, {At: word{`"`}}, {At: word{" "}}, {Sums: map[sku]inner{"\xfc": {}}}, {Sums: map[sku]inner{"a": {SKU: "\n"}}}, {Why: &inner{SKU: `"`}}} {
 		if b, ok := Append([]byte("before"), v); ok || string(b) != "before" {
 			t.Errorf("%+v is written as %s", v, b)
 		}
@@ -350,7 +353,7 @@ func TestTypes(t *testing.T) {
 
 // Write and Unmarshal are the codec's, whatever the value.
 func TestAsTheCodec(t *testing.T) {
-	for _, v := range []any{things[2], &events[2], thing{Name: "ü\n"}, map[string]int{"b": 1, "a": 2}, []byte("a"), struct{ F float64 }{1.5}, struct{ F func() }{}} {
+	for _, v := range []any{things[3], &events[3], thing{Name: "ü\n"}, map[string]int{"b": 1, "a": 2}, []byte("a"), struct{ F float64 }{1.5}, struct{ F func() }{}} {
 		var got, want bytes.Buffer
 		errGot, errWant := Write(&got, v, json.Deterministic(true)), json.MarshalWrite(&want, v, json.Deterministic(true))
 		if got.String() != want.String() || fmt.Sprint(errGot) != fmt.Sprint(errWant) {
@@ -385,6 +388,8 @@ func FuzzRead(f *testing.F) {
 func FuzzAppend(f *testing.F) {
 	f.Add("a", int64(math.MinInt64), uint64(math.MaxUint64), true)
 	f.Add("a\"\x7f", int64(-1), uint64(7), false)
+	f.Add("a\u00fc\u2028\U0001d11e", int64(0), uint64(0), false)
+	f.Add("\u00fc\xc3", int64(0), uint64(0), false)
 	f.Fuzz(func(t *testing.T, s string, i int64, u uint64, yes bool) {
 		v := thing{Name: s, Tag: s, Small: int8(i), Big: i, Narrow: uint16(u), Wide: u, Yes: yes, Gone: gone{int(i % 8)}, Words: []string{s}, Parts: []inner{{sku(s), int(i)}}}
 		whole[thing](t, &v)

@@ -1,5 +1,7 @@
 package quick
 
+import "unicode/utf8"
+
 // Skip is the length of the plain value that data begins with, in which no name is given twice in one object; 0 where there is none. What
 // follows is the caller's to look at: of 1.5 the 1 is plain.
 func Skip(data []byte) int {
@@ -140,8 +142,24 @@ func (s *scanner) quoted() ([]byte, bool) {
 		if letters[c] {
 			continue
 		}
+		if c >= utf8.RuneSelf {
+			return s.quotedWide(i)
+		}
 		s.at += i + 1
 		return rest[:i], c == '"'
+	}
+	return nil, false
+}
+
+// quotedWide is quoted for a string that has more than ASCII from the byte on.
+func (s *scanner) quotedWide(from int) ([]byte, bool) {
+	rest := s.data[s.at:]
+	for i := from; i < len(rest); i++ {
+		if c := rest[i]; letters[c] || c >= utf8.RuneSelf {
+			continue
+		}
+		s.at += i + 1
+		return rest[:i], rest[i] == '"' && utf8.Valid(rest[from:i])
 	}
 	return nil, false
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Append appends v, a struct or a pointer to one, as JSON, and is true. Where that would not be plain it is false, and b is as it was.
@@ -127,9 +128,13 @@ func (s *shape) writeMap(b []byte, v reflect.Value) (_ []byte, ok bool) {
 
 func writeString(b []byte, s string) ([]byte, bool) {
 	for i := range len(s) {
-		if !letters[s[i]] {
+		if letters[s[i]] {
+			continue
+		}
+		if !plainWide(s[i:]) {
 			return b, false
 		}
+		break
 	}
 	return append(append(append(b, '"'), s...), '"'), true
 }
@@ -141,10 +146,24 @@ func writeText(b []byte, v reflect.Value) ([]byte, bool) {
 	if err != nil {
 		return b, false
 	}
-	for _, c := range b[from:] {
-		if !letters[c] {
+	for i, c := range b[from:] {
+		if letters[c] {
+			continue
+		}
+		if !plainWide(string(b[from+i:])) {
 			return b, false
 		}
+		break
 	}
 	return append(b, '"'), true
+}
+
+// plainWide reports whether a text that has more than ASCII stands in a JSON string as it is.
+func plainWide(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !letters[c] && c < utf8.RuneSelf {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
 }

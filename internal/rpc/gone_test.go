@@ -46,6 +46,7 @@ func slowly(began chan<- string, ended chan<- error, open <-chan struct{}) func(
 }
 
 func TestARequestIsCancelledWhenItsCallerHasGone(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	began, ended, open := make(chan string, 8), make(chan error, 8), make(chan struct{})
 	s := b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), slowly(began, ended, open)) })

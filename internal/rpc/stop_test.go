@@ -87,6 +87,7 @@ func TestStopCancelsWhatDoesNotFinish(t *testing.T) {
 }
 
 func TestStopReportsAHandlerThatIgnoresItsContext(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	entered, open := make(chan struct{}), make(chan struct{})
 	s := b.serve(silent, func(s *Server) {
@@ -193,6 +194,7 @@ func TestPauseAndResume(t *testing.T) {
 }
 
 func TestAClosedConnectionDoesNotHinderTheStop(t *testing.T) {
+	t.Parallel()
 	b := newBus(t)
 	s := b.serve(silent, func(s *Server) { Handle(s, endpointNamed("get"), greet) })
 	if _, err := Call(within(t), NewCaller(b.link(), "local"), endpointNamed("get"), &ask{Name: "x"}); err != nil {

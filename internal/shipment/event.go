@@ -1,10 +1,9 @@
 package shipment
 
 import (
-	"github.com/go-json-experiment/json"
-
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/quick"
 	"waybill/internal/timestamp"
 )
 
@@ -131,7 +130,7 @@ func Decode(t EventType, data []byte) (Event, error) {
 
 func decode[E Event](data []byte) (Event, error) {
 	var e E
-	if err := json.Unmarshal(data, &e); err != nil {
+	if err := quick.Unmarshal(data, &e); err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "the data of a %s event can't be read; run waybill verify", e.Type())
 	}
 	return e, nil

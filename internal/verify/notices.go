@@ -4,11 +4,10 @@ import (
 	"context"
 	"slices"
 
-	"github.com/go-json-experiment/json"
-
 	"waybill/internal/fault"
 	"waybill/internal/id"
 	"waybill/internal/journal"
+	"waybill/internal/quick"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
 )
@@ -93,7 +92,7 @@ func (c *check) noticeOf(subject, event string, sequence uint64) id.Notification
 func (c *check) notification(r journal.Record, n id.Notification, event string) {
 	t := c.noticeTrace(n)
 	var e noticeEvent
-	err := json.Unmarshal(r.Data, &e)
+	err := quick.Unmarshal(r.Data, &e)
 	if err != nil {
 		c.at(r, RuleBody, "the data can't be read: %v", err)
 	}

@@ -1,10 +1,9 @@
 package verify
 
 import (
-	"github.com/go-json-experiment/json"
-
 	"waybill/internal/id"
 	"waybill/internal/journal"
+	"waybill/internal/quick"
 	"waybill/internal/timestamp"
 )
 
@@ -35,7 +34,7 @@ func (c *check) webhook(r journal.Record, name, event string) {
 
 // plain checks an event of a kind without a state machine: its data is the whole of what it is about, and so is its state.
 func plain[T any](c *check, r journal.Record, name string, named func(T) string) (data T, clean bool) {
-	if err := json.Unmarshal(r.Data, &data); err != nil {
+	if err := quick.Unmarshal(r.Data, &data); err != nil {
 		c.at(r, RuleBody, "the data can't be read: %v", err)
 		return data, false
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"waybill/internal/journal"
+	"waybill/internal/quick"
 )
 
 // step judges one event of a state machine: the state that it carries must be what apply makes of the one before. It returns the
@@ -39,7 +40,7 @@ func step[S any](c *check, r journal.Record, judge bool, apply func() (S, error)
 // written is the state that the event carries; nil where it can't be read.
 func written[S any](c *check, r journal.Record) *S {
 	state := new(S)
-	if err := json.Unmarshal(r.State, state); err != nil {
+	if err := quick.Unmarshal(r.State, state); err != nil {
 		c.at(r, RuleBody, "the state can't be read: %v", err)
 		return nil
 	}
@@ -49,7 +50,7 @@ func written[S any](c *check, r journal.Record) *S {
 // spells reports whether text is the value, byte for byte, as this program writes it.
 func (c *check) spells(value any, text jsontext.Value) bool {
 	c.buffer.Reset()
-	err := json.MarshalWrite(&c.buffer, value, json.Deterministic(true))
+	err := quick.Write(&c.buffer, value, json.Deterministic(true))
 	return err == nil && bytes.Equal(c.buffer.Bytes(), text)
 }
 

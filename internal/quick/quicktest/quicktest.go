@@ -83,8 +83,8 @@ func same(t *testing.T, seed uint64, typ reflect.Type, text []byte) {
 type source struct{ *rand.Rand }
 
 var (
-	words = []string{"", "o-1", "espresso", "Espresso, 1 kg", "EUR", "card", "a long text that is more than sixty-four bytes long, which is not kept for another time"}
-	odd   = []string{"Käse", "\"", "\\", "a\nb", "\x7f", "\u2028", "<&>"}
+	words = []string{"", "o-1", "espresso", "Käse, 1 kg", "EUR", "card", "a long text that is more than sixty-four bytes long, which is not kept for another time"}
+	odd   = []string{"日本\n", "\"", "\\", "a\nb", "\x7f", "\u2028", "<&>"}
 	texts = []string{"2026-01-02T15:04:05.006Z", "0001-01-01T00:00:00.001Z", "9999-12-31T23:59:59.999Z", "2026-01-02T15:04:05.1+02:00", "15m", "250ms"}
 )
 
@@ -141,7 +141,7 @@ func (r *source) fill(v reflect.Value) {
 }
 
 var pieces = []string{" ", "\n", "0", "1", "-", ".5", "e9", "999999999999999999999", `"`, `\`, `\n`, `\u0061`, "{", "}", "[", "]", ",", ":", "null", "true", "{}", "[]", `""`,
-	"\xff", "ü", "\x00", "=", "A", "AAA=", "2026-01-02T15:04:05.006Z", "-01:00", `"more":1,`, `,"more":{"a":1}`, `"v":1,`}
+	"\xff", "ü", "\xc3", "\U0001d11e", "\x00", "=", "A", "AAA=", "2026-01-02T15:04:05.006Z", "-01:00", `"more":1,`, `,"more":{"a":1}`, `"v":1,`}
 
 // damage changes a text in one place: a piece is put in, left out, doubled, or changes its place.
 func (r *source) damage(text []byte) []byte {
