@@ -103,7 +103,7 @@ func prices(ctx context.Context, j *journal.Journal, site subjects.Site, skus []
 		if err != nil {
 			return nil, err
 		}
-		out[sku] = keptItem{h.state, r.Sequence}
+		out[sku] = keptItem{item: h.state, sequence: r.Sequence}
 	}
 	return out, nil
 }

@@ -3,12 +3,12 @@ package handlers
 import (
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 
 	"waybill/internal/id"
@@ -22,7 +22,7 @@ import (
 // TestPricesAreKeptOnceAWriteIsDecided plays the orders in which a process can hear of writes and read an item.
 func TestPricesAreKeptOnceAWriteIsDecided(t *testing.T) {
 	const sku = id.SKU("melon")
-	unknown := uint64(math.MaxUint64)
+	unknown := uint64(journal.Unnamed)
 	type bench struct {
 		*Prices
 		began time.Time
@@ -31,17 +31,21 @@ func TestPricesAreKeptOnceAWriteIsDecided(t *testing.T) {
 	heard := func(expects uint64) func(*bench) { return func(b *bench) { b.forget(sku, expects, 0) } }
 	puts := func(b *bench) { b.done = b.Writing(sku) }
 	answered := func(sequence uint64) func(*bench) { return func(b *bench) { b.done(sequence) } }
-	later := func(b *bench) { // all that happened was long ago
-		for sku, w := range b.writes {
-			w.at = w.at.Add(-2 * settledAfter)
-			b.writes[sku] = w
+	passes := func(d time.Duration) func(b *bench) { // all that happened was so long ago
+		return func(b *bench) {
+			for sku, w := range b.writes {
+				w.at, w.unnamed = w.at.Add(-d), w.unnamed.Add(-d)
+				b.writes[sku] = w
+			}
+			b.began = b.began.Add(-d)
 		}
-		b.began = b.began.Add(-2 * settledAfter)
 	}
+	later, soon := passes(2*settledAfter), passes(settledAfter/40)
+	nearly := passes(settledAfter - settledAfter/50)
 	drops := func(b *bench) { b.full = 0; b.forget("lemon", 0, 0) }
 	asks := func(b *bench) { b.began = time.Now() }
 	reads := func(sequence uint64) func(*bench) {
-		return func(b *bench) { b.keep(map[id.SKU]keptItem{sku: {sequence: sequence}}, 1, b.began) }
+		return func(b *bench) { b.keep(map[id.SKU]keptItem{sku: {sequence: sequence}}, journal.Session{}, b.began) }
 	}
 	for name, c := range map[string]struct {
 		steps []func(*bench)
@@ -63,6 +67,10 @@ func TestPricesAreKeptOnceAWriteIsDecided(t *testing.T) {
 		"a write that failed, in the end":              {[]func(*bench){heard(5), later, asks, reads(5)}, 5},
 		"a write of which nothing is known":            {[]func(*bench){heard(unknown), asks, reads(99)}, 0},
 		"one after another of which nothing was known": {[]func(*bench){heard(unknown), later, heard(5), asks, reads(6)}, 6},
+		"one after another of which nothing is known":  {[]func(*bench){heard(unknown), soon, heard(5), asks, reads(6)}, 0},
+		"one of long ago, with others ever since":      {[]func(*bench){heard(unknown), nearly, heard(5), nearly, heard(6), asks, reads(7)}, 7},
+		"a slow read, while others are dropped":        {[]func(*bench){heard(5), soon, asks, nearly, drops, reads(5)}, 0},
+		"a slow read, with a write that comes late":    {[]func(*bench){heard(5), soon, asks, nearly, heard(4), reads(5)}, 0},
 		"a put that is under way":                      {[]func(*bench){puts, asks, reads(6)}, 0},
 		"a put that has long been under way":           {[]func(*bench){puts, later, asks, reads(6)}, 0},
 		"a put that was answered, read before it":      {[]func(*bench){asks, puts, answered(6), reads(5)}, 0},
@@ -89,7 +97,7 @@ func TestWritesToPricesAreForgotten(t *testing.T) {
 		p.forget(id.SKU(fmt.Sprintf("old-%d", i)), 0, 0)
 	}
 	for sku, w := range p.writes {
-		w.at = w.at.Add(-2 * settledAfter)
+		w.at = w.at.Add(-3 * settledAfter)
 		p.writes[sku] = w
 	}
 	for i := range 2 * fewWrites {
@@ -187,7 +195,7 @@ func TestPricesOfTwoWriters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, missing, _ := p.kept(t.Context(), []id.SKU{sku}); len(missing) == 0 && items[sku] == read[sku].item {
+			if _, missing, _, _ := p.kept(t.Context(), []id.SKU{sku}); len(missing) == 0 && items[sku] == read[sku].item {
 				break
 			}
 			if time.Now().After(deadline) {
@@ -229,11 +237,87 @@ func TestPricesAfterALostWrite(t *testing.T) {
 		if _, err := p.Of(t.Context(), []id.SKU{"melon"}); err != nil {
 			t.Fatal(err)
 		}
-		if _, missing, _ := p.kept(t.Context(), []id.SKU{"melon"}); len(missing) == 0 {
+		if _, missing, _, _ := p.kept(t.Context(), []id.SKU{"melon"}); len(missing) == 0 {
 			break
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("it is not kept: %+v", p.writes)
 		}
+	}
+}
+
+// TestPricesAfterAReconnect has another process write while the signals' connection breaks, so that some writes are not heard of, and what is
+// kept grow old: the price of now is told all the same.
+func TestPricesAfterAReconnect(t *testing.T) {
+	bed := journaltest.Start(t)
+	bed.Streams(journaltest.Journal())
+	nc := bed.Connect()
+	open := func(nc *nats.Conn) *journal.Journal {
+		j, err := journal.Open(nc, journal.Options{Site: journaltest.Site, Log: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return j
+	}
+	p, other := NewPrices(journaltest.Site), open(bed.Connect())
+	stop, err := p.Watch(open(nc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	const sku = id.SKU("melon")
+	var last journal.Record
+	price := int64(0)
+	put := func() {
+		t.Helper()
+		price++
+		item := subjects.Item{SKU: sku, Name: "Melon", UnitPrice: subjects.Money{Amount: price, Currency: "EUR"}}
+		last, err = other.Append(t.Context(), journal.Entry{
+			Subject: subjects.Event(journaltest.Site, subjects.KindCatalog, string(sku)), Kind: subjects.KindCatalog, Event: "put",
+			Time: timestamp.Of(time.Now()), Data: item, State: item, Previous: last,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	of := func() (amount int64, kept bool) {
+		t.Helper()
+		items, err := p.Of(t.Context(), []id.SKU{sku})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, missing, _, _ := p.kept(t.Context(), []id.SKU{sku})
+		return items[sku].UnitPrice.Amount, len(missing) == 0
+	}
+	put()
+	for deadline := time.Now().Add(time.Minute); price < 30; {
+		if time.Now().After(deadline) {
+			t.Fatal("the time ran out")
+		}
+		if _, kept := of(); !kept {
+			continue
+		}
+		before := nc.Stats().Reconnects
+		if err := nc.ForceReconnect(); err != nil {
+			t.Fatal(err)
+		}
+		put()
+		for nc.Stats().Reconnects == before || !nc.IsConnected() {
+			if time.Now().After(deadline) {
+				t.Fatal("the connection does not come back")
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+		if is, _ := of(); is != price {
+			t.Fatalf("the price is %d, and %d is told after a reconnect", price, is)
+		}
+	}
+	p.mu.Lock()
+	is := p.items[sku]
+	is.item.UnitPrice.Amount, is.began = -1, is.began.Add(-keptFor)
+	p.items[sku] = is
+	p.mu.Unlock()
+	if is, _ := of(); is != price {
+		t.Errorf("%d is told where %d was kept for a minute", is, price)
 	}
 }

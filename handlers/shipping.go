@@ -390,7 +390,8 @@ func (s *Shipping) Plan(ctx context.Context, r journal.Record) error {
 	return s.simulate(ctx, h.state)
 }
 
-// order is what an order is by now that was what it is after the event. Error: unavailable also where the store says that there is none, as it
+// order returns an order as it is now. was is its state after the event r, which is returned as it is where r is still the order's last
+// event. Error: unavailable also where the store says that there is none, as it
 // does of what it can't read.
 func (s *Shipping) order(ctx context.Context, r journal.Record, was order.State) (now order.State, err error) {
 	text, ok, err := s.journal.State(ctx, r.Subject)

@@ -43,8 +43,11 @@ func (j *Journal) State(ctx context.Context, subject string) (state jsontext.Val
 func (j *Journal) LoadMany(ctx context.Context, subjects []string) (map[string]Record, error) {
 	if len(subjects) == 1 { // a get of one is much cheaper than a batch of one
 		r, ok, err := j.Load(ctx, subjects[0])
-		if err != nil || !ok {
+		switch {
+		case err != nil:
 			return nil, err
+		case !ok:
+			return map[string]Record{}, nil
 		}
 		return map[string]Record{r.Subject: r}, nil
 	}

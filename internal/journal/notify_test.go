@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"math"
 	"testing"
 	"time"
 
@@ -17,11 +16,11 @@ func TestSignalsTellWhatAWriteExpects(t *testing.T) {
 		expects uint64
 	}
 	heard := make(chan signal, 16)
-	stop, err := other.Signals(subjects.EventsOf(site, subjects.KindOrder), func(subject string, expects uint64) { heard <- signal{subject, expects} })
+	signals, err := other.Signals(subjects.EventsOf(site, subjects.KindOrder), func(subject string, expects uint64) { heard <- signal{subject, expects} })
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stop()
+	defer signals.Stop()
 	want := func(id string, expects uint64) {
 		t.Helper()
 		select {
@@ -55,9 +54,93 @@ func TestSignalsTellWhatAWriteExpects(t *testing.T) {
 	if _, err := j.Append(t.Context(), fenced); err != nil {
 		t.Fatal(err)
 	}
-	want("c", math.MaxUint64)
+	want("c", Unnamed)
 	if err := b.Connect().Publish(orderSubject("d"), []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	want("d", math.MaxUint64)
+	want("d", Unnamed)
+}
+
+// TestSignalsOfASession breaks the connection of the signals again and again: what is written while a session is up is heard of, and
+// each break begins another one.
+func TestSignalsOfASession(t *testing.T) {
+	b := newBed(t)
+	nc, other := b.Connect(), b.Connect()
+	heard := make(chan struct{}, 1)
+	signals, err := b.journalOn(nc, nil).Signals(orderSubject("a"), func(string, uint64) { heard <- struct{}{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer signals.Stop()
+	var before Session
+	for round := range 100 {
+		var is Session
+		up := false
+		for deadline := time.Now().Add(10 * time.Second); !up; is, up = signals.Session() {
+			if time.Now().After(deadline) {
+				t.Fatal("the signals do not come back")
+			}
+		}
+		if round != 0 && is == before {
+			t.Fatal("a reconnect does not begin another session")
+		}
+		before = is
+		if err := other.Publish(orderSubject("a"), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-heard:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("round %d: a write in a session is not heard of", round)
+		}
+		if now, up := signals.Session(); !up || now != is {
+			t.Fatalf("a session ended by itself: %+v, %t", now, up)
+		}
+		reconnects := nc.Stats().Reconnects
+		if err := nc.ForceReconnect(); err != nil {
+			t.Fatal(err)
+		}
+		for deadline := time.Now().Add(10 * time.Second); nc.Stats().Reconnects == reconnects; time.Sleep(100 * time.Microsecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the connection does not come back")
+			}
+		}
+	}
+}
+
+// TestSignalsThatWereDropped has more signals come than may wait: those that were dropped end the session.
+func TestSignalsThatWereDropped(t *testing.T) {
+	b := newBed(t)
+	busy, free := make(chan struct{}), make(chan struct{})
+	signals, err := b.journal(nil).Signals(orderSubject("a"), func(string, uint64) {
+		select {
+		case busy <- struct{}{}:
+		case <-free:
+		}
+		<-free
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer signals.Stop()
+	defer close(free)
+	if err := signals.sub.SetPendingLimits(1, -1); err != nil {
+		t.Fatal(err)
+	}
+	before, up := signals.Session()
+	other := b.Connect()
+	for range 5 {
+		if err := other.Publish(orderSubject("a"), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-busy
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		if is, now := signals.Session(); up && now && is != before {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("signals were dropped, and the session goes on")
+		}
+	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // memory keeps the process of a site small without making the collector work for nothing: while the heap is small garbage may
-// pile up to the budget, while the site is busy for as long as an interval where the machine has room for it, and at rest what is free
+// pile up to the budget, while the site is busy as much as it allocates in an interval where the machine has room for it, and at rest what is free
 // goes back to the system. It is for a process that runs one node: the collector is the process's.
 type memory struct {
 	durable  func() uint64 // moves while there is work

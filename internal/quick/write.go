@@ -131,7 +131,7 @@ func writeString(b []byte, s string) ([]byte, bool) {
 		if letters[s[i]] {
 			continue
 		}
-		if !plainWide(s[i:]) {
+		if !plainWide([]byte(s[i:])) {
 			return b, false
 		}
 		break
@@ -150,7 +150,7 @@ func writeText(b []byte, v reflect.Value) ([]byte, bool) {
 		if letters[c] {
 			continue
 		}
-		if !plainWide(string(b[from+i:])) {
+		if !plainWide(b[from+i:]) {
 			return b, false
 		}
 		break
@@ -159,11 +159,11 @@ func writeText(b []byte, v reflect.Value) ([]byte, bool) {
 }
 
 // plainWide reports whether a text that has more than ASCII stands in a JSON string as it is.
-func plainWide(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !letters[c] && c < utf8.RuneSelf {
+func plainWide(text []byte) bool {
+	for _, c := range text {
+		if !letters[c] && c < utf8.RuneSelf {
 			return false
 		}
 	}
-	return utf8.ValidString(s)
+	return utf8.Valid(text)
 }

@@ -20,6 +20,8 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"waybill/configs"
 	"waybill/internal/registry/etcdtest"
@@ -83,11 +85,15 @@ func TestOverAnEtcdProcess(t *testing.T) {
 type server struct {
 	inside *embed.Etcd // nil of a process
 	addr   string
-	end    func()
+	end    func() // in order
+	kill   func()
 	once   sync.Once
 }
 
 func (s *server) Close() { s.once.Do(s.end) }
+
+// Kill ends it in the middle of whatever it does.
+func (s *server) Kill() { s.once.Do(s.kill) }
 
 // launch starts an etcd and waits until it answers.
 func launch(dir, addr string) (*server, error) {
@@ -97,13 +103,13 @@ func launch(dir, addr string) (*server, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &server{addr: p.Addr, end: p.Stop}, nil
+		return &server{addr: p.Addr, end: p.Stop, kill: p.Kill}, nil
 	}
 	e, err := launchInside(dir, addr)
 	if err != nil {
 		return nil, err
 	}
-	return &server{inside: e, addr: e.Clients[0].Addr().String(), end: e.Close}, nil
+	return &server{inside: e, addr: e.Clients[0].Addr().String(), end: e.Close, kill: func() { e.Server.HardStop(); e.Close() }}, nil
 }
 
 func launchInside(dir, addr string) (*embed.Etcd, error) {
@@ -139,9 +145,14 @@ func startEtcd(t *testing.T, dir, addr string) *server {
 	return s
 }
 
-func dial(t *testing.T, addr string) *clientv3.Client {
+// redialOften has a client look for an etcd that is away every tenth of a second; by itself it does so after a second first, and more and
+// more seldom.
+var redialOften = grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1,
+	MaxDelay: 100 * time.Millisecond}, MinConnectTimeout: time.Second})
+
+func dial(t *testing.T, addr string, options ...grpc.DialOption) *clientv3.Client {
 	t.Helper()
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, Logger: zap.NewNop(), DialTimeout: time.Second})
+	c, err := clientv3.New(clientv3.Config{Endpoints: []string{addr}, Logger: zap.NewNop(), DialTimeout: time.Second, DialOptions: options})
 	if err != nil {
 		t.Fatal(err)
 	}
