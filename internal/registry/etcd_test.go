@@ -85,15 +85,11 @@ func TestOverAnEtcdProcess(t *testing.T) {
 type server struct {
 	inside *embed.Etcd // nil of a process
 	addr   string
-	end    func() // in order
-	kill   func()
+	end    func()
 	once   sync.Once
 }
 
 func (s *server) Close() { s.once.Do(s.end) }
-
-// Kill ends it in the middle of whatever it does.
-func (s *server) Kill() { s.once.Do(s.kill) }
 
 // launch starts an etcd and waits until it answers.
 func launch(dir, addr string) (*server, error) {
@@ -103,13 +99,13 @@ func launch(dir, addr string) (*server, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &server{addr: p.Addr, end: p.Stop, kill: p.Kill}, nil
+		return &server{addr: p.Addr, end: p.Stop}, nil
 	}
 	e, err := launchInside(dir, addr)
 	if err != nil {
 		return nil, err
 	}
-	return &server{inside: e, addr: e.Clients[0].Addr().String(), end: e.Close, kill: func() { e.Server.HardStop(); e.Close() }}, nil
+	return &server{inside: e, addr: e.Clients[0].Addr().String(), end: e.Close}, nil
 }
 
 func launchInside(dir, addr string) (*embed.Etcd, error) {

@@ -7,23 +7,27 @@ import (
 	"testing"
 )
 
-// proxy is the network between a node and the shared etcd; it can be cut and mended.
+// proxy is the network between a node and an etcd; it can be cut and mended.
 type proxy struct {
 	addr string
 
 	mu    sync.Mutex
+	etcd  string
 	cut   bool
 	conns map[net.Conn]bool
 	work  sync.WaitGroup
 }
 
-func startProxy(t *testing.T) *proxy {
+// startProxy is one to the shared etcd.
+func startProxy(t *testing.T) *proxy { return startProxyTo(t, shared) }
+
+func startProxyTo(t *testing.T, etcd string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{addr: l.Addr().String(), conns: map[net.Conn]bool{}}
+	p := &proxy{addr: l.Addr().String(), etcd: etcd, conns: map[net.Conn]bool{}}
 	p.work.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -53,6 +57,14 @@ func (p *proxy) set(cut bool) {
 	}
 }
 
+// to mends the network and has it lead to another etcd.
+func (p *proxy) to(etcd string) {
+	p.mu.Lock()
+	p.etcd = etcd
+	p.mu.Unlock()
+	p.set(false)
+}
+
 func (p *proxy) add(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -64,7 +76,10 @@ func (p *proxy) add(c net.Conn) bool {
 
 func (p *proxy) relay(near net.Conn) {
 	defer near.Close()
-	far, err := net.Dial("tcp", shared)
+	p.mu.Lock()
+	etcd := p.etcd
+	p.mu.Unlock()
+	far, err := net.Dial("tcp", etcd)
 	if err != nil {
 		return
 	}
