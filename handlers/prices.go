@@ -26,6 +26,8 @@ type Prices struct {
 	writes  map[id.SKU]write // to the items that were written to in the last 2*settledAfter, and to some before
 	full    int              // so many writes, and the old ones are dropped
 	session journal.Session  // of the signals; what was kept in another one may be old
+	since   time.Time        // when another one gave way to it; writes of before it may still be on their way, unheard
+	settled time.Duration    // settledAfter, but in tests
 }
 
 // keptItem is an item as an event left it.
@@ -60,7 +62,7 @@ const (
 
 // NewPrices makes an empty cache, which must be watched before it is asked.
 func NewPrices(site subjects.Site) *Prices {
-	return &Prices{site: site, items: make(map[id.SKU]keptItem), writes: make(map[id.SKU]write), full: fewWrites}
+	return &Prices{site: site, items: make(map[id.SKU]keptItem), writes: make(map[id.SKU]write), full: fewWrites, settled: settledAfter}
 }
 
 // Watch has the cache read from the journal, and listen to the writes of other processes until stop is called. Error: unavailable.
@@ -96,7 +98,7 @@ func (p *Prices) forget(sku id.SKU, expects uint64, open int) {
 	now := time.Now()
 	delete(p.items, sku)
 	if len(p.writes) >= p.full { // a catalog is being imported
-		maps.DeleteFunc(p.writes, func(_ id.SKU, w write) bool { return w.open == 0 && now.Sub(w.at) > 2*settledAfter })
+		maps.DeleteFunc(p.writes, func(_ id.SKU, w write) bool { return w.open == 0 && now.Sub(w.at) > 2*p.settled })
 		p.full = max(fewWrites, 2*len(p.writes))
 	}
 	w := p.writes[sku]
@@ -155,15 +157,18 @@ func (p *Prices) kept(ctx context.Context, skus []id.SKU) (out map[id.SKU]subjec
 func (p *Prices) keep(read map[id.SKU]keptItem, session journal.Session, began time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if time.Since(began) > settledAfter {
+	if p.session != session {
+		clear(p.items)
+		p.session, p.since = session, time.Now()
+	}
+	if time.Since(began) > p.settled || began.Sub(p.since) <= p.settled {
 		return
 	}
-	if p.session != session || len(p.items) >= maxPrices {
+	if len(p.items) >= maxPrices {
 		clear(p.items)
-		p.session = session
 	}
 	for sku, r := range read {
-		if w, ok := p.writes[sku]; !ok || w.decided(r.sequence, began) {
+		if w, ok := p.writes[sku]; !ok || w.decided(r.sequence, began, p.settled) {
 			r.began = began
 			p.items[sku] = r
 		}
@@ -171,10 +176,10 @@ func (p *Prices) keep(read map[id.SKU]keptItem, session journal.Session, began t
 }
 
 // decided reports whether none of the writes can change any more what was read since began, the item as the event with the sequence
-// left it.
-func (w write) decided(sequence uint64, began time.Time) bool {
+// left it, where settled is how long a write may be on its way.
+func (w write) decided(sequence uint64, began time.Time, settled time.Duration) bool {
 	if w.open != 0 {
 		return false
 	}
-	return began.Sub(w.at) > settledAfter || sequence > w.expects && began.Sub(w.unnamed) > settledAfter
+	return began.Sub(w.at) > settled || sequence > w.expects && began.Sub(w.unnamed) > settled
 }

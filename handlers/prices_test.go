@@ -37,13 +37,14 @@ func TestPricesAreKeptOnceAWriteIsDecided(t *testing.T) {
 				w.at, w.unnamed = w.at.Add(-d), w.unnamed.Add(-d)
 				b.writes[sku] = w
 			}
-			b.began = b.began.Add(-d)
+			b.began, b.since = b.began.Add(-d), b.since.Add(-d)
 		}
 	}
 	later, soon := passes(2*settledAfter), passes(settledAfter/40)
 	nearly := passes(settledAfter - settledAfter/50)
 	drops := func(b *bench) { b.full = 0; b.forget("lemon", 0, 0) }
 	asks := func(b *bench) { b.began = time.Now() }
+	reconnected := func(b *bench) { b.since = time.Now() }
 	reads := func(sequence uint64) func(*bench) {
 		return func(b *bench) { b.keep(map[id.SKU]keptItem{sku: {sequence: sequence}}, journal.Session{}, b.began) }
 	}
@@ -71,6 +72,8 @@ func TestPricesAreKeptOnceAWriteIsDecided(t *testing.T) {
 		"one of long ago, with others ever since":      {[]func(*bench){heard(unknown), nearly, heard(5), nearly, heard(6), asks, reads(7)}, 7},
 		"a slow read, while others are dropped":        {[]func(*bench){heard(5), soon, asks, nearly, drops, reads(5)}, 0},
 		"a slow read, with a write that comes late":    {[]func(*bench){heard(5), soon, asks, nearly, heard(4), reads(5)}, 0},
+		"a write that nobody heard before a reconnect": {[]func(*bench){reconnected, soon, asks, reads(5)}, 0},
+		"a while after a reconnect":                    {[]func(*bench){reconnected, later, asks, reads(5)}, 5},
 		"a put that is under way":                      {[]func(*bench){puts, asks, reads(6)}, 0},
 		"a put that has long been under way":           {[]func(*bench){puts, later, asks, reads(6)}, 0},
 		"a put that was answered, read before it":      {[]func(*bench){asks, puts, answered(6), reads(5)}, 0},
@@ -260,6 +263,7 @@ func TestPricesAfterAReconnect(t *testing.T) {
 		return j
 	}
 	p, other := NewPrices(journaltest.Site), open(bed.Connect())
+	p.settled = 20 * time.Millisecond // each write is answered before anything is read
 	stop, err := p.Watch(open(nc))
 	if err != nil {
 		t.Fatal(err)
@@ -297,7 +301,7 @@ func TestPricesAfterAReconnect(t *testing.T) {
 		if _, kept := of(); !kept {
 			continue
 		}
-		before := nc.Stats().Reconnects
+		before, began := nc.Stats().Reconnects, time.Now()
 		if err := nc.ForceReconnect(); err != nil {
 			t.Fatal(err)
 		}
@@ -311,6 +315,15 @@ func TestPricesAfterAReconnect(t *testing.T) {
 		if is, _ := of(); is != price {
 			t.Fatalf("the price is %d, and %d is told after a reconnect", price, is)
 		}
+		for kept := false; !kept; _, kept = of() {
+			if time.Now().After(deadline) {
+				t.Fatal("nothing is kept any more")
+			}
+		}
+		if p.mu.Lock(); p.since.Before(began) {
+			t.Error("a price was kept at once after a reconnect")
+		}
+		p.mu.Unlock()
 	}
 	p.mu.Lock()
 	is := p.items[sku]

@@ -38,7 +38,9 @@ func (j *Journal) Signals(pattern string, fn func(subject string, expects uint64
 	reconnects := j.nc.Stats().Reconnects
 	sub, err := j.nc.Subscribe(pattern, func(m *nats.Msg) { fn(m.Subject, expects(m.Header)) })
 	if err == nil {
-		err = j.nc.FlushTimeout(requestTimeout)
+		if err = j.nc.FlushTimeout(requestTimeout); err != nil {
+			_ = sub.Unsubscribe()
+		}
 	}
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "the site's NATS can't be reached; try again")
@@ -53,14 +55,17 @@ const Unnamed = math.MaxUint64
 
 // Signals is a subscription to the writes of a site. It is safe for concurrent use.
 type Signals struct {
-	nc  *nats.Conn
-	sub *nats.Subscription
+	nc    *nats.Conn
+	sub   *nats.Subscription
+	heard atomic.Uint64 // the number of reconnects at which the server is known to have the subscription
 
-	asking sync.Mutex
-	heard  atomic.Uint64 // the number of reconnects at which the server is known to have the subscription
+	mu      sync.Mutex
+	asking  bool
+	stopped bool
+	ask     sync.WaitGroup
 }
 
-// Session is a time in which no signal is left out. Two are compared by ==.
+// Session is a time in which no signal is left out of what is published in it. Two are compared by ==.
 type Session struct {
 	reconnects uint64
 	dropped    int
@@ -70,30 +75,48 @@ type Session struct {
 const flushWait = time.Second
 
 // Session returns the present session. Another one begins with each reconnect, as soon as the server has the subscription again,
-// and with each signal that was dropped because too many waited. up is false between two of them. It may wait for the server for a second, once after
-// each reconnect; everybody else is told that it is not up for so long.
+// and with each signal that was dropped because too many waited. up is false between two of them. What was published before a session
+// may be stored in it without a signal.
 func (s *Signals) Session() (is Session, up bool) {
 	is.reconnects = s.nc.Stats().Reconnects
 	if s.heard.Load() != is.reconnects {
-		if !s.asking.TryLock() {
-			return Session{}, false
-		}
-		defer s.asking.Unlock()
-		if !s.nc.IsConnected() || s.nc.FlushTimeout(flushWait) != nil {
-			return Session{}, false
-		}
-		s.heard.Store(is.reconnects)
+		s.confirm(is.reconnects)
+		return Session{}, false
 	}
 	dropped, err := s.sub.Dropped()
-	if err != nil || !s.nc.IsConnected() || s.nc.Stats().Reconnects != is.reconnects {
+	if err != nil || !s.nc.IsConnected() {
 		return Session{}, false
 	}
 	is.dropped = dropped
 	return is, true
 }
 
-// Stop ends the signals. Nothing is called after it but what has begun.
-func (s *Signals) Stop() { _ = s.sub.Unsubscribe() } // fails only when the connection is gone, and the subscription with it
+// confirm asks the server, beside whoever calls it, whether it has the subscription since so many reconnects.
+func (s *Signals) confirm(reconnects uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asking || s.stopped {
+		return
+	}
+	s.asking = true
+	s.ask.Go(func() {
+		if s.nc.IsConnected() && s.nc.FlushTimeout(flushWait) == nil && s.nc.Stats().Reconnects == reconnects {
+			s.heard.Store(reconnects)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.asking = false
+	})
+}
+
+// Stop ends the signals. Nothing is called after it but what has begun. It may wait for a server that is away for a second.
+func (s *Signals) Stop() {
+	_ = s.sub.Unsubscribe() // fails only when the connection is gone, and the subscription with it
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	s.ask.Wait()
+}
 
 // expects is the last sequence that a write expects on its own subject.
 func expects(h nats.Header) uint64 {

@@ -134,7 +134,11 @@ func TestSignalsThatWereDropped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	<-busy
+	select {
+	case <-busy:
+	case <-time.After(5 * time.Second):
+		t.Fatal("nothing is heard")
+	}
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 		if is, now := signals.Session(); up && now && is != before {
 			return

@@ -312,8 +312,13 @@ func TestRecentHurriesWithOthers(t *testing.T) {
 	mustAppend(t, other, "other", Record{}, 1)
 	j.Hurry()
 	f.take(t, n, 1)
-	if batch := <-f.batches; len(batch) != 2 || batch[1].Sequence != n+2 {
-		t.Errorf("%d events from %d on, want %d and %d together", len(batch), batch[0].Sequence, n+1, n+2)
+	select {
+	case batch := <-f.batches:
+		if len(batch) != 2 || batch[1].Sequence != n+2 {
+			t.Errorf("%d events from %d on, want %d and %d together", len(batch), batch[0].Sequence, n+1, n+2)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatalf("events %d and %d do not come", n+1, n+2)
 	}
 }
 
@@ -381,7 +386,13 @@ func TestRecentLateAckOfABusyProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for next := gap - 100; next <= gap+behind; {
-		for _, m := range <-f.batches {
+		var batch []Message
+		select {
+		case batch = <-f.batches:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("event %d does not come", next)
+		}
+		for _, m := range batch {
 			if m.Sequence != next || m.hash == "" {
 				t.Fatalf("event %d in place of %d, from the store: %v", m.Sequence, next, m.hash == "")
 			}
