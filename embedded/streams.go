@@ -45,13 +45,6 @@ func streams(site subjects.Site) []jetstream.StreamConfig {
 			Duplicates:        2 * time.Second,
 			AllowDirect:       true,
 		},
-		{
-			Name:        subjects.StreamSandbox,
-			Description: "the sandbox payment gateway's own books",
-			Subjects:    []string{subjects.AllSandbox(site)},
-			Duplicates:  2 * time.Second,
-			AllowDirect: true,
-		},
 	}
 }
 

@@ -32,9 +32,6 @@ func TestEnsureStreams(t *testing.T) {
 	if k := config(subjects.StreamKeys); k.Subjects[0] != "wb.local.key.*" || k.MaxMsgsPerSubject != 1 || !k.AllowDirect {
 		t.Errorf("%+v", k)
 	}
-	if s := config(subjects.StreamSandbox); s.Subjects[0] != "wb.local.sandbox.*" || !s.AllowDirect {
-		t.Errorf("%+v", s)
-	}
 
 	// What must be is put back; what the operator moved stays.
 	d := config(subjects.StreamDead)

@@ -71,9 +71,8 @@ func duties(site subjects.Site) map[subjects.Service]duty {
 			events: kinds(subjects.KindStock, subjects.KindReservation, subjects.KindLeader),
 		},
 		subjects.Payment: {
-			events:  kinds(subjects.KindPayment, subjects.KindRefund),
-			calls:   []subjects.Service{subjects.Order},
-			storage: append(readStream(subjects.StreamSandbox), subjects.AllSandbox(site)),
+			events: kinds(subjects.KindPayment, subjects.KindRefund, subjects.KindLedger),
+			calls:  []subjects.Service{subjects.Order},
 		},
 		subjects.Order: {
 			events:  kinds(subjects.KindOrder),

@@ -51,7 +51,7 @@ func forbiddenActs(w *world) []act {
 	add := func(a ...act) { acts = append(acts, a...) }
 	add(publishes(
 		"wb.local.evt.order.o-1", "wb.local.evt.stock.espresso", "wb.local.evt.payment.o-1-pay", "wb.local.evt.leader.inventory",
-		"wb.local.dead.notify", "wb.local.dead.x", "wb.local.key.c-1", "wb.local.key.c-2", "wb.local.sandbox.o-1-pay", "wb.local.sandbox.x",
+		"wb.local.dead.notify", "wb.local.dead.x", "wb.local.key.c-1", "wb.local.key.c-2", "wb.local.evt.ledger.o-1-pay", "wb.local.evt.ledger.x",
 		"wb.local.int.order.get", "wb.local.int.inventory.reserve", "wb.other.evt.order.o-1", "wb.local", "_WB.order.x", "_WB.order-front.x",
 		"_WB.admin.x", "_INBOX.x", "_R_.x", gatePrefix+"CREATE.JOURNAL", "$SYS.REQ.SERVER.PING", "$SYS.ACCOUNT.SITE.CLAIMS.UPDATE", "$KV.bucket.key", "$O.bucket.C.x",
 		w.ack, "$JS.ACK.JOURNAL.notify.1.2.2.1700000000000000000.0", "$JS.ACK.local.hash.JOURNAL.notify.1.2.2.1700000000000000000.0",
@@ -60,19 +60,19 @@ func forbiddenActs(w *world) []act {
 	// With the domain as without.
 	for _, api := range []string{"$JS.API.", "$JS.local.API."} {
 		add(asks(`{}`,
-			api+"STREAM.DELETE.JOURNAL", api+"STREAM.DELETE.DEAD", api+"STREAM.PURGE.JOURNAL", api+"STREAM.PURGE.DEAD", api+"STREAM.PURGE.KEYS", api+"STREAM.PURGE.SANDBOX",
-			api+"STREAM.INFO.KEYS", api+"STREAM.INFO.SANDBOX", api+"CONSUMER.NAMES.KEYS", api+"CONSUMER.LIST.SANDBOX",
+			api+"STREAM.DELETE.JOURNAL", api+"STREAM.DELETE.DEAD", api+"STREAM.PURGE.JOURNAL", api+"STREAM.PURGE.DEAD", api+"STREAM.PURGE.KEYS",
+			api+"STREAM.INFO.KEYS", api+"CONSUMER.NAMES.KEYS", api+"CONSUMER.LIST.KEYS",
 			api+"CONSUMER.DELETE.JOURNAL.notify", api+"CONSUMER.DELETE.JOURNAL.order-process", api+"CONSUMER.DELETE.JOURNAL.shipping-plan",
 			api+"CONSUMER.LEADER.STEPDOWN.JOURNAL.notify", api+"STREAM.LEADER.STEPDOWN.JOURNAL", api+"CONSUMER.RESET.JOURNAL.notify",
 			api+"META.LEADER.STEPDOWN", api+"ACCOUNT.PURGE.SITE", api+"SERVER.REMOVE",
 		)...)
-		add(asks(`{"seq":1}`, api+"STREAM.MSG.DELETE.JOURNAL", api+"STREAM.MSG.DELETE.DEAD", api+"STREAM.MSG.DELETE.KEYS", api+"STREAM.MSG.DELETE.SANDBOX",
-			api+"STREAM.MSG.GET.KEYS", api+"STREAM.MSG.GET.SANDBOX", api+"DIRECT.GET.KEYS", api+"DIRECT.GET.SANDBOX")...)
-		add(asks(``, api+"DIRECT.GET.KEYS.wb.local.key.c-1", api+"DIRECT.GET.SANDBOX.wb.local.sandbox.o-1-pay")...)
+		add(asks(`{"seq":1}`, api+"STREAM.MSG.DELETE.JOURNAL", api+"STREAM.MSG.DELETE.DEAD", api+"STREAM.MSG.DELETE.KEYS",
+			api+"STREAM.MSG.GET.KEYS", api+"DIRECT.GET.KEYS")...)
+		add(asks(``, api+"DIRECT.GET.KEYS.wb.local.key.c-1")...)
 		add(asks(`{"name":"MINE","subjects":["mine.>"]}`, api+"STREAM.CREATE.MINE")...)
 		add(asks(`{"name":"KV_mine","subjects":["$KV.mine.>"],"max_msgs_per_subject":1,"allow_rollup_hdrs":true,"deny_delete":true}`, api+"STREAM.CREATE.KV_mine")...)
 		add(asks(`{"name":"COPY","mirror":{"name":"KEYS"}}`, api+"STREAM.CREATE.COPY")...)
-		add(asks(`{"name":"COPY","sources":[{"name":"SANDBOX"}]}`, api+"STREAM.CREATE.COPY")...)
+		add(asks(`{"name":"COPY","sources":[{"name":"KEYS"}]}`, api+"STREAM.CREATE.COPY")...)
 		add(asks(`{"name":"JOURNAL","subjects":["wb.local.evt.>"],"max_age":1000000000}`, api+"STREAM.UPDATE.JOURNAL")...)
 		add(asks(`{"name":"DEAD","subjects":["wb.local.dead.>","wb.local.rpc.>"]}`, api+"STREAM.UPDATE.DEAD")...)
 		add(asks(`{"deliver_subject":"_INBOX.snapshot","no_consumers":false}`, api+"STREAM.SNAPSHOT.JOURNAL")...)
@@ -87,7 +87,7 @@ func forbiddenActs(w *world) []act {
 		add(asks(`{"stream_name":"JOURNAL","config":{"name":"notify","ack_policy":"explicit","max_deliver":1}}`, api+"CONSUMER.CREATE.JOURNAL")...)
 		add(asks(`{"stream_name":"JOURNAL","config":{"NAME":"notify","ack_policy":"explicit","max_deliver":1}}`, api+"CONSUMER.CREATE.JOURNAL")...)
 		// Push consumers deliver with the server's rights: to other streams, inboxes, acknowledgements, the API.
-		for _, to := range []string{"wb.local.dead.x", "wb.local.key.x", "wb.local.sandbox.x", "wb.local.evt.order.x", "wb.local.int.order.get", "wb.local.rpc.order.place",
+		for _, to := range []string{"wb.local.dead.x", "wb.local.key.x", "wb.local.evt.ledger.x", "wb.local.evt.order.x", "wb.local.int.order.get", "wb.local.rpc.order.place",
 			"_WB.order.x", "_R_.x", "$JS.API.STREAM.DELETE.DEAD", "$JS.API.CONSUMER.DELETE.JOURNAL.notify", w.ack, "_INBOXES.x", "_INBOX"} {
 			add(asks(push("JOURNAL", to, ""), api+"CONSUMER.CREATE.JOURNAL.thief", api+"CONSUMER.CREATE.JOURNAL")...)
 			add(asks(push("JOURNAL", to, `,"headers_only":true`), api+"CONSUMER.CREATE.JOURNAL.thief")...)
@@ -98,7 +98,6 @@ func forbiddenActs(w *world) []act {
 		}
 		add(asks(push("JOURNAL", "_INBOX.ok", `,"direct":true`), api+"CONSUMER.CREATE.JOURNAL.thief")...)
 		add(asks(push("KEYS", "_INBOX.ok", ""), api+"CONSUMER.CREATE.KEYS.thief", api+"CONSUMER.CREATE.JOURNAL.thief")...)
-		add(asks(push("SANDBOX", "_INBOX.ok", ""), api+"CONSUMER.CREATE.SANDBOX.thief")...)
 	}
 	// The server would publish the trace of a message to wherever the header says.
 	for _, to := range []string{"wb.local.evt.order.x", "wb.local.dead.x"} {
@@ -134,7 +133,7 @@ func TestClientMayNot(t *testing.T) {
 		t.Errorf("%d acts, %d distinct", len(acts), len(names))
 	}
 	t.Logf("%d acts were refused", len(acts))
-	for _, stream := range []string{"JOURNAL", "DEAD", "KEYS", "SANDBOX"} {
+	for _, stream := range []string{"JOURNAL", "DEAD", "KEYS"} {
 		for name := range must(t, w.stream(t, stream), nil).ConsumerNames(t.Context()).Name() {
 			if name == "thief" {
 				t.Errorf("the stream %s has a thief", stream)
@@ -174,7 +173,7 @@ func TestClientReplySubject(t *testing.T) {
 	}
 	before := w.snapshot(t)
 	for _, reply := range []string{
-		"wb.local.evt.order.x", "wb.local.dead.x", "wb.local.key.x", "wb.local.sandbox.x", "wb.local.evt.order.o-1",
+		"wb.local.evt.order.x", "wb.local.dead.x", "wb.local.key.x", "wb.local.evt.ledger.x", "wb.local.evt.order.o-1",
 		"$JS.API.STREAM.DELETE.DEAD", "$JS.API.STREAM.PURGE.DEAD", "$JS.API.STREAM.PURGE.KEYS",
 		"$JS.API.CONSUMER.DELETE.JOURNAL.notify", "$JS.local.API.CONSUMER.DELETE.JOURNAL.notify", "$JS.API.CONSUMER.DELETE.JOURNAL.victim",
 		"$JS.API.CONSUMER.MSG.NEXT.JOURNAL.notify", "$JS.API.CONSUMER.RESET.JOURNAL.notify",
@@ -220,7 +219,7 @@ func TestClientMayNotListen(t *testing.T) {
 	a := actor{nc}
 	var heard []*nats.Subscription
 	for _, s := range []string{">", "*", "wb.>", "wb.local.rpc.>", "wb.local.rpc.order.echo", "wb.local.evt.>", "wb.local.evt.order.o-1", "wb.local.int.>", "wb.local.key.>",
-		"wb.local.dead.>", "wb.local.sandbox.>", "_WB.>", "_WB.order.>", "_WB.order-front.>", "_WB.gate.>", "_R_.>", gatePrefix + ">", "$SYS.>", "$JS.>", "$JS.API.>", "$JS.EVENT.>", "$SRV.>", "*.>"} {
+		"wb.local.dead.>", "_WB.>", "_WB.order.>", "_WB.order-front.>", "_WB.gate.>", "_R_.>", gatePrefix + ">", "$SYS.>", "$JS.>", "$JS.API.>", "$JS.EVENT.>", "$SRV.>", "*.>"} {
 		for _, queue := range []string{"", "order"} {
 			if err := a.do(func() error {
 				sub, err := nc.QueueSubscribeSync(s, queue)
@@ -313,7 +312,7 @@ func readAsClient(ctx context.Context, t *testing.T, js jetstream.JetStream) {
 	for n := range js.StreamNames(ctx).Name() {
 		names = append(names, n)
 	}
-	if len(names) != 4 {
+	if len(names) != 3 {
 		t.Errorf("streams %v", names)
 	}
 	oc, err := js.OrderedConsumer(ctx, "JOURNAL", jetstream.OrderedConsumerConfig{FilterSubjects: []string{"wb.local.evt.order.>"}})
@@ -386,7 +385,7 @@ func TestServicesMay(t *testing.T) {
 	// Each kind of event has one writer, and only its user on the streams.
 	writers := map[subjects.Kind]subjects.Service{
 		subjects.KindCatalog: subjects.Catalog, subjects.KindStock: subjects.Inventory, subjects.KindReservation: subjects.Inventory, subjects.KindLeader: subjects.Inventory,
-		subjects.KindPayment: subjects.Payment, subjects.KindRefund: subjects.Payment, subjects.KindOrder: subjects.Order, subjects.KindShipment: subjects.Shipping,
+		subjects.KindPayment: subjects.Payment, subjects.KindRefund: subjects.Payment, subjects.KindLedger: subjects.Payment, subjects.KindOrder: subjects.Order, subjects.KindShipment: subjects.Shipping,
 		subjects.KindNotification: subjects.Notification, subjects.KindWebhook: subjects.Webhook,
 	}
 	if len(writers) != len(subjects.Kinds) {
@@ -420,13 +419,11 @@ func TestServicesMay(t *testing.T) {
 			"$JS.local.API.STREAM.DELETE.DEAD", "$JS.API.CONSUMER.CREATE.JOURNAL", "_INBOX.x", "wb.local.rpc.order.place", "$SYS.REQ.SERVER.PING", "wb.other.evt.order.x")
 		add(f, true, "_INBOX.x", "_WB.order-front.x", "wb.local.int.journal.sync")
 		add(f, false, "$JS.API.STREAM.INFO.JOURNAL", "wb.local.rpc.customer.erase", "$SYS.REQ.SERVER.PING", "$JS.ACK.JOURNAL.notify.1.1.1.1.0", "wb.other.int.journal.sync")
-		// Keys and the sandbox's books.
+		// Keys.
 		key := s == subjects.Order || s == subjects.Notification || s == subjects.Customer
 		add(u, key || s == subjects.Journal, "$JS.API.DIRECT.GET.KEYS.wb.local.key.c-1")
 		add(u, s == subjects.Order, "wb.local.key.c-1")
 		add(u, s == subjects.Customer, "$JS.API.STREAM.MSG.DELETE.KEYS")
-		add(u, s == subjects.Payment, "wb.local.sandbox.x")
-		add(u, s == subjects.Payment || s == subjects.Journal, "$JS.API.DIRECT.GET.SANDBOX.wb.local.sandbox.x", "$JS.API.STREAM.INFO.SANDBOX")
 		add(u, s == subjects.Dead, "$JS.API.STREAM.MSG.DELETE.DEAD")
 		add(u, s == subjects.Dead || s == subjects.Journal, "$JS.API.DIRECT.GET.DEAD")
 	}

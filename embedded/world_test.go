@@ -38,7 +38,7 @@ func newWorld(t *testing.T) *world {
 	}
 	for user, list := range map[subjects.Service][]string{
 		subjects.Order:        {"wb.local.evt.order.o-1", "wb.local.evt.order.o-1", "wb.local.evt.order.o-2", "wb.local.key.c-1"},
-		subjects.Payment:      {"wb.local.evt.payment.o-1-pay", "wb.local.sandbox.o-1-pay"},
+		subjects.Payment:      {"wb.local.evt.payment.o-1-pay"},
 		subjects.Notification: {"wb.local.dead.notify"},
 	} {
 		js := jsOf(t, as(t, w.n, string(user)))

@@ -21,7 +21,7 @@ import (
 	"waybill/subjects"
 )
 
-// Payments serves payments. What is asked of the gateway is written down first and durable before the gateway hears of it,
+// Payments serves payments. What is asked of the gateway is written down first, and durable before a gateway outside hears of it,
 // and what the gateway answered is written down after, also when nobody waits for it any more: so whatever happens in
 // between, the gateway can be asked for the truth.
 type Payments struct {
@@ -190,10 +190,18 @@ func (p *Payments) pay(ctx context.Context, h held[payment.State], r paygate.Aut
 	return p.record(ctx, h, outcome)
 }
 
-// ask puts an authorization to the gateway, and turns its answer into the command that records it. Everything that the
-// question rests on is durable before it leaves the house.
+// leave returns once a question may be put to the gateway that rests on everything up to the sequence: where it leaves the house, all
+// of that is durable first.
+func (p *Payments) leave(ctx context.Context, sequence uint64) error {
+	if !p.gateway.Outside() {
+		return nil
+	}
+	return p.barrier.Wait(ctx, sequence)
+}
+
+// ask puts an authorization to the gateway, and turns its answer into the command that records it.
 func (p *Payments) ask(ctx context.Context, h held[payment.State], r paygate.AuthorizeRequest) (payment.Command, error) {
-	if err := p.barrier.Wait(ctx, h.last.Sequence); err != nil {
+	if err := p.leave(ctx, h.last.Sequence); err != nil {
 		return nil, err
 	}
 	asking, cancel := p.asking(ctx)
@@ -267,7 +275,7 @@ func (p *Payments) finishCapture(ctx context.Context, h held[payment.State], cap
 	if !ok || c.Status != payment.CaptureStatusPending {
 		return h, nil
 	}
-	if err := p.barrier.Wait(ctx, h.last.Sequence); err != nil {
+	if err := p.leave(ctx, h.last.Sequence); err != nil {
 		return h, err
 	}
 	asking, cancel := p.asking(ctx)
@@ -324,7 +332,7 @@ func (p *Payments) voidNow(ctx context.Context, pay id.Payment) (held[payment.St
 // finishVoid asks the gateway for a void that is intended, and records it. Cash is unknown to the gateway.
 func (p *Payments) finishVoid(ctx context.Context, h held[payment.State]) (held[payment.State], error) {
 	if h.state.Method == payment.Card {
-		if err := p.barrier.Wait(ctx, h.last.Sequence); err != nil {
+		if err := p.leave(ctx, h.last.Sequence); err != nil {
 			return h, err
 		}
 		asking, cancel := p.asking(ctx)

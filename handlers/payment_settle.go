@@ -119,7 +119,7 @@ func (p *Payments) inquire(ctx context.Context, h held[payment.State], r *subjec
 	if h.state.Amount.Amount == 0 && !r.Void {
 		return p.record(ctx, h, payment.Authorize{At: p.clock.now()})
 	}
-	if err := p.barrier.Wait(ctx, h.last.Sequence); err != nil {
+	if err := p.leave(ctx, h.last.Sequence); err != nil {
 		return h, err
 	}
 	asking, cancel := p.asking(ctx)
@@ -207,7 +207,7 @@ func (p *Payments) finishRefund(ctx context.Context, h held[payment.State], refu
 	}
 	answer := paygate.Result{Approved: true}
 	if h.state.Method == payment.Card {
-		if err := p.barrier.Wait(ctx, refunds.last.Sequence); err != nil {
+		if err := p.leave(ctx, refunds.last.Sequence); err != nil {
 			return refunds, err
 		}
 		asking, cancel := p.asking(ctx)

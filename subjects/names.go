@@ -71,6 +71,7 @@ const (
 	KindReservation  Kind = "reservation"
 	KindPayment      Kind = "payment"
 	KindRefund       Kind = "refund"
+	KindLedger       Kind = "ledger" // the sandbox gateway's own books
 	KindShipment     Kind = "shipment"
 	KindNotification Kind = "notification"
 	KindCatalog      Kind = "catalog"
@@ -79,14 +80,13 @@ const (
 )
 
 // Kinds lists every kind.
-var Kinds = []Kind{KindOrder, KindStock, KindReservation, KindPayment, KindRefund, KindShipment, KindNotification, KindCatalog, KindWebhook, KindLeader}
+var Kinds = []Kind{KindOrder, KindStock, KindReservation, KindPayment, KindRefund, KindLedger, KindShipment, KindNotification, KindCatalog, KindWebhook, KindLeader}
 
 // The streams.
 const (
 	StreamJournal = "JOURNAL" // the record of truth: every event of the site, in one total order
 	StreamDead    = "DEAD"    // what a consumer could not handle
 	StreamKeys    = "KEYS"    // the customers' data keys, wrapped; readable by the services alone
-	StreamSandbox = "SANDBOX" // the sandbox payment gateway's own books; readable by the payment service alone
 )
 
 // Durable is the name of a durable consumer of the journal.
@@ -136,7 +136,7 @@ func Event[T ~string](site Site, kind Kind, id T) string {
 	return root + string(site) + ".evt." + string(kind) + "." + string(id)
 }
 
-// EventsOf is the wildcard over every aggregate of a kind: for consumers only, never on the way of a request.
+// EventsOf is the wildcard over every aggregate of a kind: for consumers and for lists of a kind, never on the way of an order.
 func EventsOf(site Site, kind Kind) string {
 	return root + string(site) + ".evt." + string(kind) + ".*"
 }
@@ -159,14 +159,6 @@ func Key(site Site, customer id.Customer) string {
 
 // AllKeys is the wildcard over every customer's key.
 func AllKeys(site Site) string { return root + string(site) + ".key.*" }
-
-// Sandbox is the subject of the sandbox gateway's entries for one payment, and AllSandbox the wildcard over them.
-func Sandbox(site Site, payment id.Payment) string {
-	return root + string(site) + ".sandbox." + string(payment)
-}
-
-// AllSandbox is the wildcard over every entry of the sandbox gateway.
-func AllSandbox(site Site) string { return root + string(site) + ".sandbox.*" }
 
 // EventName is a parsed event subject.
 type EventName struct {

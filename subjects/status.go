@@ -26,6 +26,7 @@ var EventsByKind = map[Kind][]string{
 	KindOrder:        names(order.EventTypes),
 	KindPayment:      names(payment.EventTypes),
 	KindRefund:       names(payment.RefundEventTypes),
+	KindLedger:       {"entered"},
 	KindStock:        {string(inventory.TypeReceived), string(inventory.TypeAdjusted)},
 	KindReservation:  without(names(inventory.EventTypes), string(inventory.TypeReceived), string(inventory.TypeAdjusted)),
 	KindShipment:     names(shipment.EventTypes),

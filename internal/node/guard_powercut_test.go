@@ -93,8 +93,19 @@ func contents(dir string, pause time.Duration) (map[string][]byte, error) {
 // end.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
+	powerCut(t, nil)
+}
+
+// powerCut is TestPowerCut, with a gateway elsewhere where one is given: what that knows at a cut, it knows when the power is back.
+func powerCut(t *testing.T, far *farGateway) {
 	d := &disk{data: t.TempDir()}
-	n := nodetest.Start(t, nodetest.InDir(d.data), nodetest.WithSync(d.sync))
+	on := func(far *farGateway, o ...nodetest.Option) []nodetest.Option {
+		if far != nil {
+			o = append(o, nodetest.WithGateway(far))
+		}
+		return o
+	}
+	n := nodetest.Start(t, on(far, nodetest.InDir(d.data), nodetest.WithSync(d.sync))...)
 	c := mustDial(t, n.URL())
 	nodetest.Stock(t, c.Client, 100_000, "tea")
 	impatient(t, c, "300ms")
@@ -102,6 +113,7 @@ func TestPowerCut(t *testing.T) {
 	type cut struct {
 		after    int // so many answers
 		left     string
+		far      *farGateway
 		answered map[id.Order]subjects.OrderStatus
 	}
 	cuts := []*cut{{after: 30, left: t.TempDir()}, {after: 90, left: t.TempDir()}}
@@ -116,6 +128,9 @@ func TestPowerCut(t *testing.T) {
 		for i, cut := range cuts {
 			if len(told) != cut.after {
 				continue
+			}
+			if far != nil {
+				cut.far = newFarGateway(far.books.copy()) // first: of what it was asked by now, all is durable
 			}
 			if err := d.cut(cut.left); err != nil {
 				t.Error(err)
@@ -158,7 +173,7 @@ func TestPowerCut(t *testing.T) {
 		if err := lay(filepath.Join(cut.left, "etcd"), settings); err != nil {
 			t.Fatal(err)
 		}
-		again := nodetest.Start(t, nodetest.InDir(cut.left))
+		again := nodetest.Start(t, on(cut.far, nodetest.InDir(cut.left))...)
 		c := mustDial(t, again.URL())
 		gone := 0
 		for o, status := range cut.answered {

@@ -172,9 +172,9 @@ func TestNoWayIn(t *testing.T) {
 		t.Errorf("only %d internal methods were found", internal)
 	}
 	for _, subject := range []string{
-		subjects.Event(s.Config.Site, subjects.KindOrder, "x"), subjects.Event(s.Config.Site, subjects.KindLeader, "inventory"), "wb.local.key.c-1", "wb.local.sandbox.x-pay",
+		subjects.Event(s.Config.Site, subjects.KindOrder, "x"), subjects.Event(s.Config.Site, subjects.KindLeader, "inventory"), "wb.local.key.c-1", subjects.Event(s.Config.Site, subjects.KindLedger, "x-pay"),
 		"$JS.API.STREAM.PURGE.JOURNAL", "$JS.API.STREAM.DELETE.JOURNAL", "$JS.API.STREAM.UPDATE.JOURNAL", "$JS.API.STREAM.MSG.DELETE.JOURNAL", "$JS.API.STREAM.MSG.GET.KEYS",
-		"$JS.API.STREAM.MSG.GET.SANDBOX", "$JS.API.CONSUMER.DELETE.JOURNAL.notify", "$JS.API.STREAM.CREATE.MINE", "$SYS.REQ.SERVER.PING",
+		"$JS.API.CONSUMER.DELETE.JOURNAL.notify", "$JS.API.STREAM.CREATE.MINE", "$SYS.REQ.SERVER.PING",
 	} {
 		s.denied(t, &nats.Msg{Subject: subject, Reply: "_INBOX.x", Data: []byte(`{}`)})
 	}

@@ -25,6 +25,7 @@ import (
 	"waybill/internal/id"
 	"waybill/internal/journal"
 	"waybill/internal/lean"
+	"waybill/internal/paygate"
 	"waybill/internal/registry"
 	"waybill/internal/rpc"
 	"waybill/internal/view"
@@ -50,6 +51,8 @@ type Options struct {
 	Refuse func(service subjects.Service, method string) error
 	// Channel is how customers are reached; nil is the log.
 	Channel handlers.Channel
+	// Gateway takes the card payments; nil is the sandbox. It outlives the node.
+	Gateway paygate.Gateway
 	// TuneRuntime has the node set the collector and the processors of its process, for a process that runs nothing else.
 	TuneRuntime bool
 }

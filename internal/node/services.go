@@ -19,6 +19,7 @@ import (
 	"waybill/internal/id"
 	"waybill/internal/journal"
 	"waybill/internal/lean"
+	"waybill/internal/paygate"
 	"waybill/internal/registry"
 	"waybill/internal/rpc"
 	"waybill/internal/sandbox"
@@ -267,12 +268,13 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		s.lead(ctx, r, inventory)
 		return nil
 	case subjects.Payment:
-		gateway := sandbox.New(journal.OpenStream(r.nc, subjects.StreamSandbox, "").Over(r.link), sandbox.Options{
-			Site: site, Sync: n.barrier.Sync, Now: n.opts.Clock, Key: n.gatewayKey,
-		})
+		gateway := n.opts.Gateway
+		if gateway == nil {
+			gateway = sandbox.New(r.journal, sandbox.Options{Site: site, Now: n.opts.Clock, Key: n.gatewayKey})
+		}
 		s.doctor.gateway = gateway
 		return s.endpoints(r, handlers.NewPayments(handlers.PaymentsDeps{
-			Journal: r.journal, Calls: r.calls, Gateway: gateway, Books: books{gateway}, Vault: keys, Barrier: n.barrier, Live: n.live,
+			Journal: r.journal, Calls: r.calls, Gateway: gateway, Books: booksOf(gateway), Vault: keys, Barrier: n.barrier, Live: n.live,
 			Site: site, Clock: clock, Log: log, Hook: hook,
 		}).Register)
 	case subjects.Order:
@@ -394,11 +396,23 @@ type servedStore struct {
 
 func (s servedStore) ID() string { return s.server }
 
-// books shows the sandbox gateway's ledger as the contract has it.
-type books struct{ *sandbox.Gateway }
+// booksOf is what a sandbox gateway shows of its books, and nil of a real gateway.
+func booksOf(g paygate.Gateway) handlers.Books {
+	if own, ok := g.(ledger); ok {
+		return books{own}
+	}
+	return nil
+}
+
+type ledger interface {
+	Ledger(ctx context.Context, cursor string, limit int) ([]sandbox.Entry, string, error)
+}
+
+// books shows a sandbox gateway's ledger as the contract has it.
+type books struct{ own ledger }
 
 func (b books) Ledger(ctx context.Context, cursor string, limit int) ([]subjects.LedgerEntry, string, error) {
-	entries, next, err := b.Gateway.Ledger(ctx, cursor, limit)
+	entries, next, err := b.own.Ledger(ctx, cursor, limit)
 	out := make([]subjects.LedgerEntry, len(entries))
 	for i, e := range entries {
 		out[i] = subjects.LedgerEntry{Time: e.Time, Operation: string(e.Operation), PaymentID: id.Payment(e.PaymentID), ID: e.ID, Amount: e.Amount, Result: string(e.Result)}

@@ -16,6 +16,7 @@ import (
 	"waybill/embedded"
 	"waybill/internal/id"
 	"waybill/internal/node"
+	"waybill/internal/paygate"
 	"waybill/subjects"
 )
 
@@ -55,6 +56,9 @@ func WithEtcdQuota(bytes int64) Option { return func(o *node.Options) { o.EtcdQu
 func WithRefuse(f func(service subjects.Service, method string) error) Option {
 	return func(o *node.Options) { o.Refuse = f }
 }
+
+// WithGateway has g take the card payments, in place of the sandbox.
+func WithGateway(g paygate.Gateway) Option { return func(o *node.Options) { o.Gateway = g } }
 
 // WithConfig changes the configuration.
 func WithConfig(f func(*configs.Config)) Option { return func(o *node.Options) { f(&o.Config) } }

@@ -1,12 +1,9 @@
 package sandbox
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"strconv"
-
-	"github.com/go-json-experiment/json"
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
@@ -50,14 +47,8 @@ type Entry struct {
 	Code      string         `json:"code,omitzero"` // why not approved
 }
 
-// page is a message of the books: an entry and the account after it.
-type page struct {
-	Entry   Entry   `json:"entry"`
-	Account account `json:"account"`
-}
-
-// apply carries out an operation, once: it appends the entry by compare-and-set, and decides again where another was first. It
-// returns only after what the answer rests on is durable. first is false for an answer that stood in the books before.
+// apply carries out an operation, once: it appends the entry by compare-and-set, and decides again where another was first. first is
+// false for an answer that stood in the books before.
 func (g *Gateway) apply(ctx context.Context, p id.Payment, op operation) (is answer, first bool, err error) {
 	if err := id.CheckDerived("payment_id", p); err != nil {
 		return answer{}, false, err
@@ -78,7 +69,7 @@ func (g *Gateway) apply(ctx context.Context, p id.Payment, op operation) (is ans
 		}
 		switch {
 		case err == nil:
-			return is, changed, g.sync(ctx)
+			return is, changed, nil
 		case !errors.Is(err, journal.ErrConflict):
 			return answer{}, false, err
 		}
@@ -109,31 +100,44 @@ func (g *Gateway) append(ctx context.Context, p id.Payment, op operation, is ans
 			return nil
 		}
 	}
-	var body bytes.Buffer
-	if err := quick.Write(&body, &page{e, after}, json.Deterministic(true)); err != nil {
-		return fault.Wrap(err, fault.Internal, "an entry of the sandbox's books can't be written")
-	}
-	_, err := g.books.Publish(ctx, journal.Publication{Subject: subjects.Sandbox(g.site, p), Data: body.Bytes(), Expect: last.sequence})
+	_, err := g.books.Append(ctx, journal.Entry{
+		Subject: subjects.Event(g.site, subjects.KindLedger, p), Kind: subjects.KindLedger, Event: "entered", CeSubject: string(p),
+		Time: e.Time, Data: e, State: after, Previous: last.record,
+	})
 	return err
 }
 
-// written is the last entry of a payment and where it stands.
+// written is the last entry of a payment, and the event that it is.
 type written struct {
-	entry    Entry
-	sequence uint64
+	entry  Entry
+	record journal.Record
 }
 
 // load reads a payment's account; ok is false for a payment that the books don't know.
 func (g *Gateway) load(ctx context.Context, p id.Payment) (a account, last written, ok bool, err error) {
-	m, ok, err := g.books.Get(ctx, subjects.Sandbox(g.site, p))
+	r, ok, err := g.books.Load(ctx, subjects.Event(g.site, subjects.KindLedger, p))
 	if err != nil || !ok {
 		return account{}, written{}, false, err
 	}
-	var b page
-	if err := quick.Unmarshal(m.Data, &b); err != nil {
-		return account{}, written{}, false, fault.Wrap(err, fault.Internal, "entry %d of the sandbox's books can't be read", m.Sequence)
+	last = written{record: r}
+	if last.entry, err = entryOf(r); err != nil {
+		return account{}, written{}, false, err
 	}
-	return b.Account, written{b.Entry, m.Sequence}, true, nil
+	if err := quick.Unmarshal(r.State, &a); err != nil {
+		return account{}, written{}, false, unreadable(r, err)
+	}
+	return a, last, true, nil
+}
+
+func entryOf(r journal.Record) (e Entry, err error) {
+	if err := quick.Unmarshal(r.Data, &e); err != nil {
+		return Entry{}, unreadable(r, err)
+	}
+	return e, nil
+}
+
+func unreadable(r journal.Record, err error) error {
+	return fault.Wrap(err, fault.Internal, "the entry of the sandbox's books at event %d can't be read; run waybill verify", r.Sequence)
 }
 
 // maxLedger is the most entries of one answer, ledgerLimit how many there are where the caller says nothing.
@@ -143,7 +147,7 @@ const (
 )
 
 // Ledger returns up to limit entries (0: 50; at most 500) in the order in which they were written, from the cursor on, and the
-// cursor of what follows: empty at the end. The empty cursor begins at the first. What it shows is durable.
+// cursor of what follows: empty at the end. The empty cursor begins at the first.
 // Errors: invalid_argument with the field, unavailable, deadline_exceeded.
 func (g *Gateway) Ledger(ctx context.Context, cursor string, limit int) (entries []Entry, next string, err error) {
 	from := uint64(1)
@@ -162,25 +166,25 @@ func (g *Gateway) Ledger(ctx context.Context, cursor string, limit int) (entries
 	for {
 		// One more than can be shown tells whether anything follows.
 		want := limit - len(entries) + 1
-		found, err := g.books.Range(ctx, from, want)
+		found, err := g.books.Select(ctx, subjects.EventsOf(g.site, subjects.KindLedger), from, want)
 		if err != nil {
 			return nil, "", err
 		}
-		for _, m := range found {
+		for _, r := range found {
 			if len(entries) == limit {
-				return entries, strconv.FormatUint(m.Sequence, 10), g.sync(ctx)
+				return entries, strconv.FormatUint(r.Sequence, 10), nil
 			}
-			var b page
-			if err := quick.Unmarshal(m.Data, &b); err != nil {
-				return nil, "", fault.Wrap(err, fault.Internal, "entry %d of the sandbox's books can't be read", m.Sequence)
+			e, err := entryOf(r)
+			if err != nil {
+				return nil, "", err
 			}
-			if b.Entry.Result != "" {
-				entries = append(entries, b.Entry)
+			if e.Result != "" {
+				entries = append(entries, e)
 			}
-			from = m.Sequence + 1
+			from = r.Sequence + 1
 		}
 		if len(found) < want {
-			return entries, "", g.sync(ctx)
+			return entries, "", nil
 		}
 	}
 }

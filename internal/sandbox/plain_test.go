@@ -7,4 +7,4 @@ import (
 )
 
 // TestPlain: the books are written and read without the codec.
-func TestPlain(t *testing.T) { quicktest.Compare(t, page{}) }
+func TestPlain(t *testing.T) { quicktest.Compare(t, Entry{}, account{}) }

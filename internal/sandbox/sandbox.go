@@ -1,7 +1,9 @@
 // Package sandbox is a payment gateway that moves no money: the one that a site has until it is given a real one. It behaves as a
-// real one would. It keeps its own durable books, one subject per payment, each entry appended by compare-and-set, so every call
-// happens once per id however often and however concurrently it is made; what it approved survives a power cut; and
-// its test tokens decline, wait, fail and stay silent on demand.
+// real one would. It keeps its own books, one subject per payment, each entry appended by compare-and-set, so every call
+// happens once per id however often and however concurrently it is made; and its test tokens decline, wait, fail and stay silent on demand.
+//
+// Its books stand in the site's journal, each entry behind the question that it answers. So it waits for no disk: what rests on
+// an answer, in the end a reply to somebody outside, is behind it in the journal, and durable only where the entry is.
 package sandbox
 
 import (
@@ -18,18 +20,19 @@ import (
 	"waybill/subjects"
 )
 
-// Books is where the entries are kept. A *journal.Stream on SANDBOX is one.
+// Books is where the entries are kept. A *journal.Journal is one, and says what each method promises.
 type Books interface {
-	Get(ctx context.Context, subject string) (journal.Message, bool, error)
-	Publish(ctx context.Context, p journal.Publication) (uint64, error)
-	Range(ctx context.Context, from uint64, limit int) ([]journal.Message, error)
+	Load(ctx context.Context, subject string) (journal.Record, bool, error)
+	Append(ctx context.Context, e journal.Entry) (journal.Record, error)
+	Select(ctx context.Context, filter string, from uint64, limit int) ([]journal.Record, error)
 }
 
 // Options are what New needs beside the books.
 type Options struct {
 	Site subjects.Site
-	Sync func(ctx context.Context) error // makes durable what the books have acknowledged; nil: fast, nothing is waited for
-	Now  func() time.Time                // nil: time.Now
+	Now  func() time.Time // nil: time.Now
+	// Outside says that the books are not those of the site's journal: it makes durable what it asks.
+	Outside bool
 	// Key is asked at each call for the key that the gateway is entered with; empty, or nil, for none. An error, or a key that does
 	// not begin with KeyPrefix, is a door that stays shut: nothing was asked then.
 	Key func() (string, error)
@@ -71,27 +74,24 @@ const (
 
 // Gateway is the sandbox. It implements paygate.Gateway and is safe for concurrent use, also by several processes on the same books.
 type Gateway struct {
-	books Books
-	site  subjects.Site
-	sync  func(ctx context.Context) error
-	now   func() time.Time
-	key   func() (string, error)
+	books   Books
+	site    subjects.Site
+	now     func() time.Time
+	outside bool
+	key     func() (string, error)
 }
 
 var _ paygate.Gateway = (*Gateway)(nil)
 
 // New makes a gateway on its books. It sends nothing.
 func New(books Books, o Options) *Gateway {
-	if o.Sync == nil {
-		o.Sync = func(context.Context) error { return nil }
-	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Key == nil {
 		o.Key = func() (string, error) { return "", nil }
 	}
-	return &Gateway{books: books, site: o.Site, sync: o.Sync, now: o.Now, key: o.Key}
+	return &Gateway{books: books, site: o.Site, now: o.Now, outside: o.Outside, key: o.Key}
 }
 
 // enter shows the key. Errors: unavailable.
@@ -107,6 +107,9 @@ func (g *Gateway) enter() error {
 
 // Name is "sandbox".
 func (g *Gateway) Name() string { return "sandbox" }
+
+// Outside is false, but for a test's.
+func (g *Gateway) Outside() bool { return g.outside }
 
 // Authorize does what the token says, once per payment: asked again with the same amount it answers as before, whatever the token,
 // except that a required action counts as taken when the request says so or another token comes.
@@ -167,16 +170,13 @@ func (g *Gateway) change(ctx context.Context, p id.Payment, op operation) (payga
 	return paygate.Result{Approved: a.outcome == paygate.OutcomeApproved, Code: a.code}, nil
 }
 
-// Query tells what the books have of the payment; what it tells is durable.
+// Query tells what the books have of the payment.
 func (g *Gateway) Query(ctx context.Context, p id.Payment) (paygate.Status, error) {
 	if err := g.enter(); err != nil {
 		return paygate.Status{}, err
 	}
 	a, _, ok, err := g.load(ctx, p)
 	if err != nil || !ok || !a.known() {
-		return paygate.Status{}, err
-	}
-	if err := g.sync(ctx); err != nil {
 		return paygate.Status{}, err
 	}
 	s := paygate.Status{

@@ -148,6 +148,8 @@ func (c *check) record(r journal.Record) {
 		c.payment(r, id.Payment(name.ID), event)
 	case subjects.KindRefund:
 		c.refund(r, id.Payment(name.ID), event)
+	case subjects.KindLedger:
+		c.entered(r, id.Payment(name.ID))
 	case subjects.KindShipment:
 		c.shipment(r, id.Shipment(name.ID), event)
 	case subjects.KindStock:

@@ -5,7 +5,9 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/id"
+	"waybill/internal/journal"
 	"waybill/internal/payment"
+	"waybill/internal/quick"
 	"waybill/subjects"
 )
 
@@ -71,6 +73,17 @@ func (c *check) readBooks(ctx context.Context) error {
 		}
 		b.entries[key] = &entry{e.Amount, n > b.before}
 	})
+}
+
+// entered checks an entry of the sandbox's books where it stands. What it says is compared with the payments as the gateway tells it.
+func (c *check) entered(r journal.Record, p id.Payment) {
+	var e subjects.LedgerEntry
+	switch err := quick.Unmarshal(r.Data, &e); {
+	case err != nil:
+		c.at(r, RuleBody, "the entry can't be read: %v", err)
+	case e.PaymentID != p:
+		c.at(r, RuleReference, "the entry is of the payment %.80s", e.PaymentID)
+	}
 }
 
 // explain checks that the journal tells of what the gateway did.

@@ -132,6 +132,12 @@ func rebooked(operation, name string) func(testing.TB, *world) {
 
 // ledgerDamages are such to the agreement of the gateway's books with the journal.
 var ledgerDamages = []damage{
+	{"an entry of the books can't be read", forged(func(t testing.TB, w *world) {
+		w.records[w.at(t, subjects.KindLedger, "o-open-pay", "entered", 0)].Data = jsontext.Value(`[]`)
+	}), broken(verify.RuleBody)},
+	{"an entry of the books is of another payment", forged(func(t testing.TB, w *world) {
+		w.edit(t, w.at(t, subjects.KindLedger, "o-open-pay", "entered", 0), data, `"payment_id":"o-open-pay"`, `"payment_id":"o-open-pai"`)
+	}), broken(verify.RuleReference)},
 	{"the books lack an authorization", unbooked("authorize", "o-open-pay"), broken(verify.RuleLedger)},
 	{"the books lack a capture", unbooked("capture", "o-split-s2"), broken(verify.RuleLedger)},
 	{"the books lack a void", unbooked("void", "o-void-pay"), broken(verify.RuleLedger)},

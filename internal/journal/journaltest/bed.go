@@ -106,7 +106,7 @@ func (b *Bed) Streams(configs ...jetstream.StreamConfig) {
 	}
 }
 
-// Journal, Dead, Keys and Sandbox are the site's streams as a test needs them.
+// Journal, Dead and Keys are the site's streams as a test needs them.
 func Journal() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: subjects.StreamJournal, Subjects: []string{subjects.AllEvents(Site)}, AllowDirect: true, AllowAtomicPublish: true,
@@ -124,9 +124,4 @@ func Keys() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: subjects.StreamKeys, Subjects: []string{subjects.AllKeys(Site)}, AllowDirect: true, MaxMsgsPerSubject: 1,
 	}
-}
-
-// Sandbox is the stream of the sandbox gateway's books.
-func Sandbox() jetstream.StreamConfig {
-	return jetstream.StreamConfig{Name: subjects.StreamSandbox, Subjects: []string{subjects.AllSandbox(Site)}, AllowDirect: true}
 }
