@@ -9,11 +9,12 @@ import (
 	"waybill/internal/lean"
 )
 
-// What a Recent keeps at most: more than comes between two batches of a reader that keeps up. An event takes 1.3 KB, as 64 callers at
-// once place orders.
+// What a Recent keeps at most: what a site at its limit writes in a second, some 25,000 events of 1.3 KB, where a reader that keeps
+// up is behind by a fifth of one. It must not be scarce: a reader that has to ask the store takes longer for it, is further behind then,
+// and finds nothing here any more until the load is over.
 const (
-	recentEvents = 4096
-	recentBytes  = 6 << 20 // of headers and bodies
+	recentEvents = 32768
+	recentBytes  = 40 << 20 // of headers and bodies
 )
 
 // Recent keeps what this process has appended to its store until the reader of the whole journal has taken it, so that the server

@@ -423,7 +423,7 @@ func TestRecentLostAck(t *testing.T) {
 
 // A reader that falls behind finds what does not fit in the store; no more is kept than there is room for, by number and by bytes.
 func TestRecentFallingBehind(t *testing.T) {
-	for name, c := range map[string]struct{ events, size int }{"many": {recentEvents + 1500, 1}, "large": {100, 100_000}} {
+	for name, c := range map[string]struct{ events, size int }{"many": {recentEvents + 1500, 1}, "large": {450, 100_000}} {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t)
 			r, j, f, own := rested(t, b, nil, "own")
