@@ -2,8 +2,7 @@ package view
 
 import (
 	"context"
-	"database/sql"
-	"errors"
+	"database/sql/driver"
 	"hash/fnv"
 	"slices"
 	"strconv"
@@ -58,6 +57,8 @@ type batch struct {
 	index map[key]int // in rows
 	last  *Event      // nil when there is nothing to apply
 	due   bool        // some row is on the work list
+	some  []*row      // those that are written together
+	spans []span      // of the orders whose facts are new
 }
 
 type key struct {
@@ -70,6 +71,14 @@ type row struct {
 	first   uint64 // sequence of the aggregate's first event in the batch
 	event   *Event // its last one
 	columns columns
+	at      known
+	isNew   bool
+	owner   driver.Value
+}
+
+// span is a row of the table spans.
+type span struct {
+	chunk, earliest, latest int64
 }
 
 // maxKept bounds the rows whose memory a batch keeps for the next one.
@@ -82,7 +91,9 @@ func (b *batch) reset() {
 	}
 	clear(b.rows)
 	clear(b.index)
+	clear(b.some[:cap(b.some)])
 	b.rows, b.last, b.due = b.rows[:0], nil, false
+	b.some, b.spans = b.some[:0], b.spans[:0]
 }
 
 // collect picks what is to be written of the events after position.
@@ -143,76 +154,183 @@ func tableOf(kind subjects.Kind) int {
 }
 
 // write commits the batch and the position together.
-func (s *store) write(ctx context.Context, to position) (err error) {
-	// A statement whose context can end costs a goroutine each; here the context is looked at between the statements.
+func (s *store) write(ctx context.Context, to position) error {
+	return s.conn.Raw(func(any) error { return s.transact(ctx, to) })
+}
+
+func (s *store) transact(ctx context.Context, to position) (err error) {
+	// A statement whose context can end costs a goroutine each; here the context is looked at between the rows.
 	whole := context.WithoutCancel(ctx)
-	if _, err := s.begin.ExecContext(whole); err != nil {
+	if _, err := s.begin.exec(whole); err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
 			s.recent.empty()
 			// After some errors SQLite has rolled back itself and refuses this; the first error says what happened.
-			_, _ = s.conn.ExecContext(whole, "ROLLBACK")
+			_, _ = s.rollback.exec(whole)
 		}
 	}()
-	for i := range s.batch.rows {
+	if err := s.claim(ctx, whole); err != nil {
+		return err
+	}
+	rows := s.batch.rows
+	for len(rows) > 0 {
+		n := 1
+		for n < len(rows) && rows[n].table == rows[0].table {
+			n++
+		}
+		if err := s.put(ctx, whole, rows[:n]); err != nil {
+			return err
+		}
+		rows = rows[n:]
+	}
+	for _, sp := range s.batch.spans {
+		s.span.bind(0, sp.chunk, sp.earliest, sp.latest)
+		if _, err := s.span.exec(whole); err != nil {
+			return err
+		}
+	}
+	s.moveTo.bind(0, int64(to.sequence), to.eventID)
+	if _, err := s.moveTo.exec(whole); err != nil {
+		return err
+	}
+	_, err = s.commit.exec(whole)
+	return err
+}
+
+// claim finds out where the batch's aggregates stand. A new one gets its entry in ids, with the sequence of its first event as
+// its num; its row is left to put.
+func (s *store) claim(ctx, whole context.Context) error {
+	b := &s.batch
+	b.some = b.some[:0]
+	for i := range b.rows {
+		r := &b.rows[i]
+		var found bool
+		if r.at, found = s.recent.get(key{r.table, r.event.ID}); !found {
+			b.some = append(b.some, r)
+		}
+	}
+	// What is not remembered is new more often than not, so it is written first and looked up only if that did nothing.
+	values := make([]driver.Value, 3)
+	for rest := b.some; len(rest) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := s.put(whole, &s.batch.rows[i]); err != nil {
+		n := min(len(rest), together)
+		written, err := s.names.write(whole, n, func(i int) []driver.Value {
+			r := rest[i]
+			values[0], values[1], values[2] = r.event.ID, int64(r.table), int64(r.first)
+			return values
+		})
+		if err != nil {
 			return err
 		}
-	}
-	if _, err := s.moveTo.ExecContext(whole, int64(to.sequence), to.eventID); err != nil {
-		return err
-	}
-	_, err = s.commit.ExecContext(whole)
-	return err
-}
-
-// put writes one aggregate.
-func (s *store) put(ctx context.Context, r *row) error {
-	e, c := r.event, &r.columns
-	owner, err := s.owner(ctx, r)
-	if err != nil {
-		return err
-	}
-	at, isNew, err := s.claim(ctx, key{r.table, e.ID}, r.first)
-	if err != nil {
-		return err
-	}
-	if isNew {
-		_, err = s.insert[r.table].ExecContext(ctx, int64(e.Sequence), c.status, owner, c.due, []byte(e.State), at.num, e.ID)
-	} else {
-		_, err = s.update[r.table].ExecContext(ctx, int64(e.Sequence), c.status, owner, c.due, []byte(e.State), at.num)
-	}
-	if err != nil {
-		return err
-	}
-	if tables[r.table].kind == subjects.KindOrder {
-		if hash := c.factsHash(); hash != at.facts {
-			if err := s.putFacts(ctx, at.num, c); err != nil {
-				return err
+		for _, r := range rest[:n] {
+			r.at, r.isNew = known{num: int64(r.first)}, true
+			if written < int64(n) {
+				at, _, err := s.lookUp(whole, key{r.table, r.event.ID})
+				if err != nil {
+					return err
+				}
+				// What stood there before is of an earlier event: this batch begins after all of them.
+				r.at, r.isNew = at, at.num == int64(r.first)
 			}
-			at.facts = hash
+			s.recent.put(key{r.table, r.event.ID}, r.at)
 		}
+		rest = rest[n:]
 	}
-	s.recent.put(key{r.table, e.ID}, at)
 	return nil
 }
 
-// putFacts writes what an order is searched by, where it is new or differs.
-func (s *store) putFacts(ctx context.Context, num int64, c *columns) error {
-	done, err := s.facts.ExecContext(ctx, num, c.created, c.payment, c.text)
-	if err != nil {
+// put writes rows of one table.
+func (s *store) put(ctx, whole context.Context, rows []row) error {
+	b := &s.batch
+	b.some = b.some[:0]
+	table := rows[0].table
+	var err error
+	for i := range rows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		r := &rows[i]
+		if r.owner, err = s.owner(whole, r); err != nil {
+			return err
+		}
+		if r.isNew {
+			b.some = append(b.some, r)
+			continue
+		}
+		st, c := s.update[table], &r.columns
+		st.bind(0, int64(r.event.Sequence), c.status, r.owner, dueValue(c), []byte(r.event.State), r.at.num)
+		if _, err := st.exec(whole); err != nil {
+			return err
+		}
+	}
+	values := make([]driver.Value, 7)
+	_, err = s.insert[table].write(whole, len(b.some), func(i int) []driver.Value {
+		r := b.some[i]
+		values[0], values[1], values[2], values[3] = int64(r.event.Sequence), r.columns.status, r.owner, dueValue(&r.columns)
+		values[4], values[5], values[6] = []byte(r.event.State), r.at.num, r.event.ID
+		return values
+	})
+	if err != nil || tables[table].kind != subjects.KindOrder {
 		return err
 	}
-	if n, err := done.RowsAffected(); err != nil || n == 0 {
+	return s.putFacts(whole, rows)
+}
+
+// dueValue is the value of the column due.
+func dueValue(c *columns) driver.Value {
+	if !c.due.Valid {
+		return nil
+	}
+	return c.due.Int64
+}
+
+// putFacts writes what orders are searched by, where it is new or differs. The new orders are those of batch.some.
+func (s *store) putFacts(ctx context.Context, rows []row) error {
+	b := &s.batch
+	values := make([]driver.Value, 4)
+	facts := func(r *row) []driver.Value {
+		values[0], values[1], values[2], values[3] = r.at.num, r.columns.created, r.columns.payment, r.columns.text
+		return values
+	}
+	if _, err := s.facts.write(ctx, len(b.some), func(i int) []driver.Value { return facts(b.some[i]) }); err != nil {
 		return err
 	}
-	_, err = s.span.ExecContext(ctx, num/chunk, c.created)
-	return err
+	for i := range rows {
+		r := &rows[i]
+		hash := r.columns.factsHash()
+		if hash == r.at.facts {
+			continue
+		}
+		written := int64(1)
+		if !r.isNew {
+			s.refact.bind(0, facts(r)...)
+			var err error
+			if written, err = s.refact.exec(ctx); err != nil {
+				return err
+			}
+		}
+		if written > 0 {
+			b.span(r.at.num/chunk, r.columns.created)
+		}
+		r.at.facts = hash
+		s.recent.put(key{r.table, r.event.ID}, r.at)
+	}
+	return nil
+}
+
+// span notes that an order of the chunk was created then.
+func (b *batch) span(chunk, created int64) {
+	for i := len(b.spans) - 1; i >= 0; i-- {
+		if sp := &b.spans[i]; sp.chunk == chunk {
+			sp.earliest, sp.latest = min(sp.earliest, created), max(sp.latest, created)
+			return
+		}
+	}
+	b.spans = append(b.spans, span{chunk, created, created})
 }
 
 // factsHash tells one order's facts from another's; never 0.
@@ -225,43 +343,28 @@ func (c *columns) factsHash() uint64 {
 	return h.Sum64() | 1
 }
 
-// claim is the aggregate's row, or makes its entry in ids with first as its num and leaves the row to the caller.
-func (s *store) claim(ctx context.Context, k key, first uint64) (at known, isNew bool, err error) {
-	if at, found := s.recent.get(k); found {
-		return at, false, nil
-	}
-	// What is not remembered is new more often than not, so it is written first and looked up only if that did nothing.
-	done, err := s.name.ExecContext(ctx, k.id, k.table, int64(first))
-	if err != nil {
-		return at, false, err
-	}
-	if n, err := done.RowsAffected(); err != nil || n == 1 {
-		return known{num: int64(first)}, true, err
-	}
-	at, _, err = s.find(ctx, k)
-	return at, false, err
-}
-
-// find is the aggregate's row; found is false when it has none yet.
+// find is where the aggregate stands; found is false when it has no row yet.
 func (s *store) find(ctx context.Context, k key) (at known, found bool, err error) {
 	if at, found = s.recent.get(k); found {
 		return at, true, nil
 	}
-	switch err := s.number.QueryRowContext(ctx, k.id, k.table).Scan(&at.num); {
-	case err == nil:
+	if at, found, err = s.lookUp(ctx, k); found {
 		s.recent.put(k, at)
-		return at, true, nil
-	case errors.Is(err, sql.ErrNoRows):
-		return at, false, nil
-	default:
-		return at, false, err
 	}
+	return at, found, err
+}
+
+// lookUp is find in the file.
+func (s *store) lookUp(ctx context.Context, k key) (at known, found bool, err error) {
+	s.number.bind(0, k.id, int64(k.table))
+	at.num, found, err = s.number.number(ctx)
+	return at, found, err
 }
 
 // owner is the value of the column of that name. In the journal causes come before effects, so an order has its row before
 // any of its parts. A part without one is nobody's until its next event; that the order's row may be in this batch, though
 // its first event comes after the part's last, must not matter, or a view would depend on how it was cut into batches.
-func (s *store) owner(ctx context.Context, r *row) (any, error) {
+func (s *store) owner(ctx context.Context, r *row) (driver.Value, error) {
 	parent := key{table: tableOf(subjects.KindOrder), id: r.columns.order}
 	switch tables[r.table].kind {
 	case subjects.KindOrder:

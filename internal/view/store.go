@@ -3,12 +3,14 @@ package view
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -32,19 +34,21 @@ type store struct {
 	readers  *sql.DB
 	pool     *sql.DB   // the pool of one that conn belongs to
 	conn     *sql.Conn // the writer; used only by who holds View.writing
-	begin    *sql.Stmt
-	commit   *sql.Stmt
-	moveTo   *sql.Stmt
-	number   *sql.Stmt
-	name     *sql.Stmt
-	insert   []*sql.Stmt // by index in tables
-	update   []*sql.Stmt
-	facts    *sql.Stmt
-	span     *sql.Stmt
+	begin    *statement
+	commit   *statement
+	rollback *statement
+	moveTo   *statement
+	number   *statement
+	names    inserts
+	insert   []inserts    // by index in tables
+	update   []*statement // likewise
+	facts    inserts
+	refact   *statement
+	span     *statement
 	batch    batch
 	recent   recent
-	prepared []*sql.Stmt // all of them, to be closed
-	damaged  atomic.Bool // SQLite has found the file to be corrupt
+	prepared []*statement // all of them, to be closed
+	damaged  atomic.Bool  // SQLite has found the file to be corrupt
 }
 
 // unfit is the reason why a file is thrown away instead of used.
@@ -173,31 +177,37 @@ func (s *store) mark(ctx context.Context) error {
 	return err
 }
 
-func (s *store) prepare(ctx context.Context) (err error) {
-	one := func(text string) (st *sql.Stmt) {
-		if err == nil {
-			st, err = s.conn.PrepareContext(ctx, text)
+func (s *store) prepare(ctx context.Context) error {
+	return s.conn.Raw(func(c any) (err error) {
+		conn := c.(driver.ConnPrepareContext)
+		one := func(text string, rows, columns int) (st *statement) {
+			if err == nil {
+				st, err = prepareStatement(ctx, conn, text, rows, columns)
+			}
+			if err == nil {
+				s.prepared = append(s.prepared, st)
+			}
+			return st
 		}
-		if err == nil {
-			s.prepared = append(s.prepared, st)
+		both := func(into, columns, conflict string) inserts {
+			n := strings.Count(columns, ",") + 1
+			return inserts{one(insertText(into, columns, conflict, 1), 1, n), one(insertText(into, columns, conflict, together), together, n)}
 		}
-		return st
-	}
-	s.begin = one("BEGIN IMMEDIATE")
-	s.commit = one("COMMIT")
-	s.moveTo = one("UPDATE position SET sequence = ?, event_id = ? WHERE one = 1")
-	s.number = one("SELECT num FROM ids WHERE id = ? AND kind = ?")
-	s.name = one("INSERT INTO ids (id, kind, num) VALUES (?,?,?) ON CONFLICT DO NOTHING")
-	for _, t := range tables {
-		s.insert = append(s.insert, one("INSERT INTO "+t.name+" (sequence, status, owner, due, state, num, id) VALUES (?,?,?,?,?,?,?)"))
-		s.update = append(s.update, one("UPDATE "+t.name+" SET sequence = ?, status = ?, owner = ?, due = ?, state = ? WHERE num = ?"))
-	}
-	s.facts = one("INSERT INTO facts (num, created, payment, text) VALUES (?,?,?,?) ON CONFLICT (num) DO UPDATE SET " +
-		"created = excluded.created, payment = excluded.payment, text = excluded.text " +
-		"WHERE created <> excluded.created OR payment <> excluded.payment OR text <> excluded.text")
-	s.span = one("INSERT INTO spans (chunk, earliest, latest) VALUES (?1,?2,?2) ON CONFLICT (chunk) DO UPDATE SET " +
-		"earliest = min(earliest, ?2), latest = max(latest, ?2) WHERE ?2 < earliest OR ?2 > latest")
-	return err
+		s.begin, s.commit, s.rollback = one("BEGIN IMMEDIATE", 0, 0), one("COMMIT", 0, 0), one("ROLLBACK", 0, 0)
+		s.moveTo = one("UPDATE position SET sequence = ?, event_id = ? WHERE one = 1", 1, 2)
+		s.number = one("SELECT num FROM ids WHERE id = ? AND kind = ?", 1, 2)
+		s.names = both("ids", "id, kind, num", " ON CONFLICT DO NOTHING")
+		for _, t := range tables {
+			s.insert = append(s.insert, both(t.name, "sequence, status, owner, due, state, num, id", ""))
+			s.update = append(s.update, one("UPDATE "+t.name+" SET sequence = ?, status = ?, owner = ?, due = ?, state = ? WHERE num = ?", 1, 6))
+		}
+		s.facts = both("facts", "num, created, payment, text", "")
+		s.refact = one("UPDATE facts SET created = ?2, payment = ?3, text = ?4 WHERE num = ?1 AND "+
+			"(created <> ?2 OR payment <> ?3 OR text <> ?4)", 1, 4)
+		s.span = one("INSERT INTO spans (chunk, earliest, latest) VALUES (?1,?2,?3) ON CONFLICT (chunk) DO UPDATE SET "+
+			"earliest = min(earliest, ?2), latest = max(latest, ?3) WHERE ?2 < earliest OR ?3 > latest", 1, 3)
+		return err
+	})
 }
 
 // forget lets go of what is remembered and cached. It belongs to who writes.
@@ -213,11 +223,14 @@ func (s *store) close(clean bool) (err error) {
 	if s.readers != nil {
 		err = s.readers.Close()
 	}
-	// A connection with an open statement outlives its closing in SQLite, and keeps the log beside the file.
-	for _, st := range s.prepared {
-		err = errors.Join(err, st.Close())
-	}
 	if s.conn != nil {
+		// A connection with an open statement outlives its closing in SQLite, and keeps the log beside the file.
+		err = errors.Join(err, s.conn.Raw(func(any) (err error) {
+			for _, st := range s.prepared {
+				err = errors.Join(err, st.prepared.Close())
+			}
+			return err
+		}))
 		err = errors.Join(err, s.conn.Close()) // back to its pool
 		switch {
 		case s.damaged.Load():
