@@ -190,13 +190,31 @@ func (p *Payments) pay(ctx context.Context, h held[payment.State], r paygate.Aut
 	return p.record(ctx, h, outcome)
 }
 
-// leave returns once a question may be put to the gateway that rests on everything up to the sequence: where it leaves the house, all
-// of that is durable first.
+// ordered reports whether the order of the journal alone keeps the question, the gateway's entry, its answer and what the caller makes
+// of it together: the gateway's books are in the journal, and all of them are written by this process, whose connections end with
+// the life of the store. Those of another process outlive it, and would write the later of them to a store that has lost the earlier.
+func (p *Payments) ordered(ctx context.Context) bool {
+	s := scope.From(ctx)
+	return !p.gateway.Outside() && s != nil && s.Within
+}
+
+// leave returns once a question may be put to the gateway that rests on everything up to the sequence: unless the order of the journal
+// does, all of that is durable first.
 func (p *Payments) leave(ctx context.Context, sequence uint64) error {
-	if !p.gateway.Outside() {
+	if p.ordered(ctx) {
 		return nil
 	}
 	return p.barrier.Wait(ctx, sequence)
+}
+
+// answered returns once the gateway's answer may be written down: where its books are in the journal the entry is durable first, unless
+// the order of the journal does.
+func (p *Payments) answered(ctx context.Context) error {
+	s := scope.From(ctx)
+	if s == nil || p.gateway.Outside() || p.ordered(ctx) {
+		return nil
+	}
+	return p.barrier.Wait(ctx, s.Highest())
 }
 
 // ask puts an authorization to the gateway, and turns its answer into the command that records it.
@@ -208,6 +226,9 @@ func (p *Payments) ask(ctx context.Context, h held[payment.State], r paygate.Aut
 	defer cancel()
 	began := time.Now()
 	answer, err := p.gateway.Authorize(asking, r)
+	if err == nil {
+		err = p.answered(asking)
+	}
 	scope.WaitedOutside(ctx, time.Since(began))
 	p.hook.at("gateway authorize")
 	if err != nil {
@@ -282,6 +303,9 @@ func (p *Payments) finishCapture(ctx context.Context, h held[payment.State], cap
 	defer cancel()
 	began := time.Now()
 	answer, err := p.gateway.Capture(asking, h.state.PaymentID, capture, c.Amount)
+	if err == nil {
+		err = p.answered(asking)
+	}
 	scope.WaitedOutside(ctx, time.Since(began))
 	p.hook.at("gateway capture")
 	if err != nil {
@@ -338,6 +362,9 @@ func (p *Payments) finishVoid(ctx context.Context, h held[payment.State]) (held[
 		asking, cancel := p.asking(ctx)
 		defer cancel()
 		answer, err := p.gateway.Void(asking, h.state.PaymentID)
+		if err == nil {
+			err = p.answered(asking)
+		}
 		p.hook.at("gateway void")
 		if err != nil {
 			return h, err

@@ -125,6 +125,9 @@ func (p *Payments) inquire(ctx context.Context, h held[payment.State], r *subjec
 	asking, cancel := p.asking(ctx)
 	defer cancel()
 	known, err := p.gateway.Query(asking, pay)
+	if err == nil {
+		err = p.answered(asking)
+	}
 	p.hook.at("gateway query")
 	if err != nil {
 		return h, err
@@ -214,6 +217,9 @@ func (p *Payments) finishRefund(ctx context.Context, h held[payment.State], refu
 		defer cancel()
 		var err error
 		answer, err = p.gateway.Refund(asking, h.state.PaymentID, refund, one.Amount)
+		if err == nil {
+			err = p.answered(asking)
+		}
 		p.hook.at("gateway refund")
 		if err != nil {
 			return refunds, err

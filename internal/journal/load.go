@@ -93,18 +93,6 @@ func (j *Journal) Range(ctx context.Context, from uint64, limit int) ([]Record, 
 	return j.records(ctx, found), nil
 }
 
-// Select returns up to limit events of the subjects that the filter matches from the sequence on, in order, malformed ones included.
-// Fewer than limit means that the end was reached. It notes the last one's sequence in the scope. With a wildcard the store looks
-// through the subjects of each block for each event, some 50 µs: it is for lists that people ask for. Errors: unavailable,
-// deadline_exceeded.
-func (j *Journal) Select(ctx context.Context, filter string, from uint64, limit int) ([]Record, error) {
-	found, err := j.stream.Next(ctx, filter, from, limit)
-	if err != nil {
-		return nil, err
-	}
-	return j.records(ctx, found), nil
-}
-
 // Last is the sequence of the journal's last event, 0 for an empty one. It notes nothing. Errors: unavailable, deadline_exceeded.
 func (j *Journal) Last(ctx context.Context) (uint64, error) { return j.stream.LastSequence(ctx) }
 

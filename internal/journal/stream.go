@@ -117,7 +117,7 @@ func (s *Stream) Range(ctx context.Context, from uint64, limit int) ([]Message, 
 	return s.pages(ctx, getRequest{Seq: max(from, 1)}, limit)
 }
 
-// Next returns up to limit messages of the subject, which may have wildcards, from the sequence on, in order, as Range does.
+// Next returns up to limit messages of the exact subject from the sequence on, in order, as Range does.
 func (s *Stream) Next(ctx context.Context, subject string, from uint64, limit int) ([]Message, error) {
 	return s.pages(ctx, getRequest{Seq: max(from, 1), Next: subject}, limit)
 }

@@ -29,6 +29,9 @@ type Msg struct {
 // microseconds may be done on it.
 func (m Msg) Here() bool { return m.here }
 
+// Within reports whether the message was handed over within the process, past the server.
+func (m Msg) Within() bool { return m.back != nil }
+
 // CallHeader is a number below a thousand million that a request may have, and that its reply should repeat: a reply with another one
 // belongs to a request before it.
 const CallHeader = "Waybill-Call"

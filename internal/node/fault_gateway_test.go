@@ -64,7 +64,7 @@ func (b *farBooks) Append(_ context.Context, e journal.Entry) (journal.Record, e
 	return r, err
 }
 
-func (b *farBooks) Select(_ context.Context, _ string, from uint64, limit int) ([]journal.Record, error) {
+func (b *farBooks) Range(_ context.Context, from uint64, limit int) ([]journal.Record, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	from = min(from, uint64(len(b.entries)+1))

@@ -21,6 +21,7 @@ func origin(next invoke) invoke {
 			trace = ""
 		}
 		x.scope = x.own.carrier.Begin(ctx, cause, trace, id.New)
+		x.scope.Within = x.incoming.Within()
 		ctx = &x.own.carrier
 		defer func() { x.outside = x.scope.Outside() }()
 		if key := x.incoming.Get(subjects.HeaderIdempotencyKey); key != "" {

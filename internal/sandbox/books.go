@@ -146,8 +146,16 @@ const (
 	ledgerLimit = 50
 )
 
+// ledgerBatch is how many events are read at once for the ledger, ledgerReads how often for one answer: it looks at 25,000 events.
+const (
+	ledgerBatch = 500
+	ledgerReads = 50
+)
+
 // Ledger returns up to limit entries (0: 50; at most 500) in the order in which they were written, from the cursor on, and the
-// cursor of what follows: empty at the end. The empty cursor begins at the first.
+// cursor of what follows: empty at the end. The empty cursor begins at the first. It reads the journal as it stands and picks the entries
+// here: to have the store look for them would keep it from writing meanwhile. So where few of the journal's events are entries, an answer
+// may have fewer than limit of them, or none, and more follow. An entry that can't be read is passed over, and reported by verify.
 // Errors: invalid_argument with the field, unavailable, deadline_exceeded.
 func (g *Gateway) Ledger(ctx context.Context, cursor string, limit int) (entries []Entry, next string, err error) {
 	from := uint64(1)
@@ -163,28 +171,32 @@ func (g *Gateway) Ledger(ctx context.Context, cursor string, limit int) (entries
 		return nil, "", fault.Invalid("limit", "the limit must be 1 to %d", maxLedger)
 	}
 	entries = make([]Entry, 0, limit)
-	for {
-		// One more than can be shown tells whether anything follows.
-		want := limit - len(entries) + 1
-		found, err := g.books.Select(ctx, subjects.EventsOf(g.site, subjects.KindLedger), from, want)
+	for range ledgerReads {
+		found, err := g.books.Range(ctx, from, ledgerBatch)
 		if err != nil {
 			return nil, "", err
 		}
 		for _, r := range found {
-			if len(entries) == limit {
-				return entries, strconv.FormatUint(r.Sequence, 10), nil
-			}
-			e, err := entryOf(r)
-			if err != nil {
-				return nil, "", err
-			}
-			if e.Result != "" {
+			if e, ok := g.shown(r); ok {
+				if len(entries) == limit { // it tells that something follows
+					return entries, strconv.FormatUint(r.Sequence, 10), nil
+				}
 				entries = append(entries, e)
 			}
 			from = r.Sequence + 1
 		}
-		if len(found) < want {
+		if len(found) < ledgerBatch {
 			return entries, "", nil
 		}
 	}
+	return entries, strconv.FormatUint(from, 10), nil
+}
+
+// shown is the entry that an event is; ok is false where it is none of the ledger's.
+func (g *Gateway) shown(r journal.Record) (e Entry, ok bool) {
+	if name, err := subjects.ParseEvent(r.Subject); err != nil || name.Kind != subjects.KindLedger || r.Malformed != "" {
+		return Entry{}, false
+	}
+	e, err := entryOf(r)
+	return e, err == nil && e.Result != ""
 }

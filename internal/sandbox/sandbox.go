@@ -24,7 +24,7 @@ import (
 type Books interface {
 	Load(ctx context.Context, subject string) (journal.Record, bool, error)
 	Append(ctx context.Context, e journal.Entry) (journal.Record, error)
-	Select(ctx context.Context, filter string, from uint64, limit int) ([]journal.Record, error)
+	Range(ctx context.Context, from uint64, limit int) ([]journal.Record, error)
 }
 
 // Options are what New needs beside the books.

@@ -17,6 +17,7 @@ import (
 	"waybill/internal/money"
 	"waybill/internal/paygate"
 	"waybill/internal/scope"
+	"waybill/subjects"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,7 +26,8 @@ func eur(amount int64) money.Money { return money.Of(amount, "EUR") }
 
 // bench is a gateway with its books.
 type bench struct {
-	t *testing.T
+	t   *testing.T
+	bed *journaltest.Bed
 	*Gateway
 }
 
@@ -37,7 +39,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{t: t, Gateway: New(j, Options{
+	return &bench{t: t, bed: bed, Gateway: New(j, Options{
 		Site: journaltest.Site, Now: func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) },
 	})}
 }
@@ -395,6 +397,38 @@ func TestAnswersRestOnTheirEntries(t *testing.T) {
 	codeIs(t, err, fault.InvalidArgument)
 	if b.Outside() || !New(nil, Options{Outside: true}).Outside() {
 		t.Error("a gateway on the site's journal is inside, and only that")
+	}
+}
+
+// What others write between the entries, and an entry that can't be read, are passed over; where there is much of it, an answer may be
+// empty and more follow.
+func TestLedgerAmongOthers(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	js := b.bed.JetStream()
+	write := func(subject string) {
+		if _, err := js.PublishAsync(subject, []byte("{")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.authorized("p-1", eur(1), TokenOK, ok)
+	write(subjects.Event(journaltest.Site, subjects.KindLedger, "broken"))
+	for range ledgerBatch*ledgerReads + 10 {
+		write(subjects.Event(journaltest.Site, subjects.KindCatalog, "tea"))
+	}
+	select {
+	case <-js.PublishAsyncComplete():
+	case <-time.After(30 * time.Second):
+		t.Fatal("the events are not written")
+	}
+	b.authorized("p-2", eur(2), TokenOK, ok)
+	first, next, err := b.Ledger(ctx, "", 10)
+	if err != nil || len(first) != 1 || first[0].PaymentID != "p-1" || next == "" {
+		t.Fatalf("%v %q %v, want the first entry, and that more follows", first, next, err)
+	}
+	second, next, err := b.Ledger(ctx, next, 10)
+	if err != nil || len(second) != 1 || second[0].PaymentID != "p-2" || next != "" {
+		t.Errorf("%v %q %v, want the second entry and the end", second, next, err)
 	}
 }
 

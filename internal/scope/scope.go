@@ -18,6 +18,9 @@ type Scope struct {
 	Cause string
 	// Traceparent is the W3C trace context that came with it; empty where none did. Both are read by Origin.
 	Traceparent string
+	// Within says that the work was asked for within the process that holds the store, past the server: who asked, and all that it
+	// writes, ends with this life of the store.
+	Within bool
 
 	newID   func() string // of a scope that makes what is missing of the two, once somebody asks for them
 	made    sync.Once

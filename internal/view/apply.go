@@ -16,7 +16,7 @@ import (
 // only the last state in the batch is written, so large batches cost less an event. States are kept as they are, byte by byte.
 //
 // Errors: internal for a batch out of order or a state that can't be read; resource_exhausted when the disk is full;
-// unavailable when the file is damaged or the view is closed. A context that ends stops the batch between two rows.
+// unavailable when the file is damaged or the view is closed. A context that ends stops the batch soon.
 func (v *View) Apply(ctx context.Context, events []Event) error {
 	unlock, err := v.lockWriter(ctx)
 	if err != nil {
