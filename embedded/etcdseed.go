@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/rs/zerolog"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -79,10 +80,15 @@ func seedEtcd(o etcdOrder, host string, out zerolog.Logger, stop <-chan struct{}
 	return syncDir(filepath.Dir(mark))
 }
 
-// plantPairs writes what is not there yet, and returns how many pairs it wrote. This process's parent bounds it.
+// seedWait bounds the writing of all pairs to an etcd within the process.
+const seedWait = 30 * time.Second
+
+// plantPairs writes what is not there yet, and returns how many pairs it wrote.
 func plantPairs(client *clientv3.Client, pairs []Pair) (written int, err error) {
+	ctx, cancel := context.WithTimeout(client.Ctx(), seedWait)
+	defer cancel()
 	for _, p := range pairs {
-		done, err := client.Txn(context.Background()).If(clientv3.Compare(clientv3.CreateRevision(p.Key), "=", 0)).
+		done, err := client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(p.Key), "=", 0)).
 			Then(clientv3.OpPut(p.Note, p.NoteValue), clientv3.OpPut(p.Key, p.Value)).Commit()
 		if err != nil {
 			return written, err

@@ -16,14 +16,12 @@ import (
 	"waybill/internal/paygate"
 	"waybill/internal/payment"
 	"waybill/internal/rpc"
-	"waybill/internal/scope"
 	"waybill/internal/vault"
 	"waybill/subjects"
 )
 
-// Payments serves payments. What is asked of the gateway is written down first, and durable before a gateway outside hears of it,
-// and what the gateway answered is written down after, also when nobody waits for it any more: so whatever happens in
-// between, the gateway can be asked for the truth.
+// Payments serves payments. What is asked of the gateway is written down first, and what it answered after, also when nobody waits for
+// it any more: so whatever happens in between, the gateway can be asked for the truth.
 type Payments struct {
 	journal  *journal.Journal
 	calls    *rpc.Caller
@@ -181,7 +179,7 @@ func (p *Payments) pay(ctx context.Context, h held[payment.State], r paygate.Aut
 	if h.state.Amount.Amount == 0 { // a gift: there is nothing to ask a gateway for
 		return p.record(ctx, h, payment.Authorize{At: p.clock.now()})
 	}
-	outcome, err := p.ask(ctx, h, r)
+	outcome, err := p.authorization(ctx, h, r)
 	if err != nil {
 		p.log.Warn().Err(err).Str("payment_id", string(h.state.PaymentID)).Str("token", vault.Hint(r.Token)).
 			Msg("the gateway did not answer; the payment is finished in the background")
@@ -190,47 +188,11 @@ func (p *Payments) pay(ctx context.Context, h held[payment.State], r paygate.Aut
 	return p.record(ctx, h, outcome)
 }
 
-// ordered reports whether the order of the journal alone keeps the question, the gateway's entry, its answer and what the caller makes
-// of it together: the gateway's books are in the journal, and all of them are written by this process, whose connections end with
-// the life of the store. Those of another process outlive it, and would write the later of them to a store that has lost the earlier.
-func (p *Payments) ordered(ctx context.Context) bool {
-	s := scope.From(ctx)
-	return !p.gateway.Outside() && s != nil && s.Within
-}
-
-// leave returns once a question may be put to the gateway that rests on everything up to the sequence: unless the order of the journal
-// does, all of that is durable first.
-func (p *Payments) leave(ctx context.Context, sequence uint64) error {
-	if p.ordered(ctx) {
-		return nil
-	}
-	return p.barrier.Wait(ctx, sequence)
-}
-
-// answered returns once the gateway's answer may be written down: where its books are in the journal the entry is durable first, unless
-// the order of the journal does.
-func (p *Payments) answered(ctx context.Context) error {
-	s := scope.From(ctx)
-	if s == nil || p.gateway.Outside() || p.ordered(ctx) {
-		return nil
-	}
-	return p.barrier.Wait(ctx, s.Highest())
-}
-
-// ask puts an authorization to the gateway, and turns its answer into the command that records it.
-func (p *Payments) ask(ctx context.Context, h held[payment.State], r paygate.AuthorizeRequest) (payment.Command, error) {
-	if err := p.leave(ctx, h.last.Sequence); err != nil {
-		return nil, err
-	}
-	asking, cancel := p.asking(ctx)
-	defer cancel()
-	began := time.Now()
-	answer, err := p.gateway.Authorize(asking, r)
-	if err == nil {
-		err = p.answered(asking)
-	}
-	scope.WaitedOutside(ctx, time.Since(began))
-	p.hook.at("gateway authorize")
+// authorization puts an authorization to the gateway, and turns its answer into the command that records it.
+func (p *Payments) authorization(ctx context.Context, h held[payment.State], r paygate.AuthorizeRequest) (payment.Command, error) {
+	answer, err := ask(ctx, p, "gateway authorize", h.last.Sequence, func(ctx context.Context) (paygate.AuthorizeResult, error) {
+		return p.gateway.Authorize(ctx, r)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -242,11 +204,6 @@ func (p *Payments) ask(ctx context.Context, h held[payment.State], r paygate.Aut
 	default:
 		return payment.Decline{Code: answer.DeclineCode, At: now}, nil
 	}
-}
-
-// asking bounds how long the gateway may take: by the setting, and so that its answer can still be passed on.
-func (p *Payments) asking(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, p.live.Duration(configs.PaymentGatewayTimeout))
 }
 
 // record writes down what the gateway answered, also when the caller has gone. Where the background process took the payment
@@ -296,18 +253,9 @@ func (p *Payments) finishCapture(ctx context.Context, h held[payment.State], cap
 	if !ok || c.Status != payment.CaptureStatusPending {
 		return h, nil
 	}
-	if err := p.leave(ctx, h.last.Sequence); err != nil {
-		return h, err
-	}
-	asking, cancel := p.asking(ctx)
-	defer cancel()
-	began := time.Now()
-	answer, err := p.gateway.Capture(asking, h.state.PaymentID, capture, c.Amount)
-	if err == nil {
-		err = p.answered(asking)
-	}
-	scope.WaitedOutside(ctx, time.Since(began))
-	p.hook.at("gateway capture")
+	answer, err := ask(ctx, p, "gateway capture", h.last.Sequence, func(ctx context.Context) (paygate.Result, error) {
+		return p.gateway.Capture(ctx, h.state.PaymentID, capture, c.Amount)
+	})
 	if err != nil {
 		return h, err
 	}
@@ -356,16 +304,9 @@ func (p *Payments) voidNow(ctx context.Context, pay id.Payment) (held[payment.St
 // finishVoid asks the gateway for a void that is intended, and records it. Cash is unknown to the gateway.
 func (p *Payments) finishVoid(ctx context.Context, h held[payment.State]) (held[payment.State], error) {
 	if h.state.Method == payment.Card {
-		if err := p.leave(ctx, h.last.Sequence); err != nil {
-			return h, err
-		}
-		asking, cancel := p.asking(ctx)
-		defer cancel()
-		answer, err := p.gateway.Void(asking, h.state.PaymentID)
-		if err == nil {
-			err = p.answered(asking)
-		}
-		p.hook.at("gateway void")
+		answer, err := ask(ctx, p, "gateway void", h.last.Sequence, func(ctx context.Context) (paygate.Result, error) {
+			return p.gateway.Void(ctx, h.state.PaymentID)
+		})
 		if err != nil {
 			return h, err
 		}

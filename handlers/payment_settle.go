@@ -119,16 +119,9 @@ func (p *Payments) inquire(ctx context.Context, h held[payment.State], r *subjec
 	if h.state.Amount.Amount == 0 && !r.Void {
 		return p.record(ctx, h, payment.Authorize{At: p.clock.now()})
 	}
-	if err := p.leave(ctx, h.last.Sequence); err != nil {
-		return h, err
-	}
-	asking, cancel := p.asking(ctx)
-	defer cancel()
-	known, err := p.gateway.Query(asking, pay)
-	if err == nil {
-		err = p.answered(asking)
-	}
-	p.hook.at("gateway query")
+	known, err := ask(ctx, p, "gateway query", h.last.Sequence, func(ctx context.Context) (paygate.Status, error) {
+		return p.gateway.Query(ctx, pay)
+	})
 	if err != nil {
 		return h, err
 	}
@@ -151,7 +144,7 @@ func (p *Payments) inquire(ctx context.Context, h held[payment.State], r *subjec
 	if err != nil {
 		return p.voidNow(ctx, pay)
 	}
-	c, err := p.ask(ctx, h, paygate.AuthorizeRequest{PaymentID: pay, Amount: h.state.Amount, Token: token})
+	c, err := p.authorization(ctx, h, paygate.AuthorizeRequest{PaymentID: pay, Amount: h.state.Amount, Token: token})
 	if err != nil {
 		return h, err
 	}
@@ -210,17 +203,10 @@ func (p *Payments) finishRefund(ctx context.Context, h held[payment.State], refu
 	}
 	answer := paygate.Result{Approved: true}
 	if h.state.Method == payment.Card {
-		if err := p.leave(ctx, refunds.last.Sequence); err != nil {
-			return refunds, err
-		}
-		asking, cancel := p.asking(ctx)
-		defer cancel()
 		var err error
-		answer, err = p.gateway.Refund(asking, h.state.PaymentID, refund, one.Amount)
-		if err == nil {
-			err = p.answered(asking)
-		}
-		p.hook.at("gateway refund")
+		answer, err = ask(ctx, p, "gateway refund", refunds.last.Sequence, func(ctx context.Context) (paygate.Result, error) {
+			return p.gateway.Refund(ctx, h.state.PaymentID, refund, one.Amount)
+		})
 		if err != nil {
 			return refunds, err
 		}

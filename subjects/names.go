@@ -136,7 +136,7 @@ func Event[T ~string](site Site, kind Kind, id T) string {
 	return root + string(site) + ".evt." + string(kind) + "." + string(id)
 }
 
-// EventsOf is the wildcard over every aggregate of a kind: for consumers and for lists of a kind, never on the way of an order.
+// EventsOf is the wildcard over every aggregate of a kind: for consumers only, never on the way of a request.
 func EventsOf(site Site, kind Kind) string {
 	return root + string(site) + ".evt." + string(kind) + ".*"
 }

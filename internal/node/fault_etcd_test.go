@@ -88,7 +88,8 @@ func TestFaultOfEtcdOverARestart(t *testing.T) {
 		away = 10 * time.Minute
 	}
 	etcdDir, dir := t.TempDir(), t.TempDir()
-	etcd := startChild(t, childOrder{Dir: etcdDir, Etcd: "127.0.0.1:0"})
+	listen := etcdtest.Address(t)
+	etcd := startChild(t, childOrder{Dir: etcdDir, Etcd: listen})
 	address := etcd.endpoints(t).Etcd
 	outside := nodetest.WithConfig(func(c *configs.Config) { c.EtcdEndpoints = []string{address} })
 	n := nodetest.Start(t, nodetest.InDir(dir), outside)
@@ -119,7 +120,7 @@ func TestFaultOfEtcdOverARestart(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 
-	etcd = startChild(t, childOrder{Dir: etcdDir, Etcd: address[len("http://"):]})
+	etcd = startChild(t, childOrder{Dir: etcdDir, Etcd: listen})
 	etcd.endpoints(t)
 	t.Logf("etcd was away for %s; all was well %s after it was back", time.Since(gone).Round(time.Second), well(t, c, 1))
 	setting(t, c, "rpc.max_in_flight", "778")

@@ -13,6 +13,7 @@ import (
 	"waybill/configs"
 	"waybill/internal/id"
 	"waybill/internal/nodetest"
+	"waybill/internal/registry/etcdtest"
 	"waybill/subjects"
 )
 
@@ -203,8 +204,8 @@ func TestFaultOfEtcd(t *testing.T) {
 	if *faultsAll {
 		away = 10 * time.Minute
 	}
-	dir := t.TempDir()
-	etcd := startChild(t, childOrder{Dir: dir, Etcd: "127.0.0.1:0"})
+	dir, listen := t.TempDir(), etcdtest.Address(t)
+	etcd := startChild(t, childOrder{Dir: dir, Etcd: listen})
 	address := etcd.endpoints(t).Etcd
 	first := nodetest.Start(t, nodetest.WithConfig(func(c *configs.Config) { c.EtcdEndpoints = []string{address} }))
 	beside(t, first, nodetest.WithConfig(func(c *configs.Config) { c.EtcdEndpoints = []string{address} }))
@@ -226,7 +227,7 @@ func TestFaultOfEtcd(t *testing.T) {
 	}{
 		{"hung", func() { etcd.pause(t) }, func() { etcd.resume(t) }},
 		{"killed", func() { etcd.kill() }, func() {
-			etcd = startChild(t, childOrder{Dir: dir, Etcd: address[len("http://"):]})
+			etcd = startChild(t, childOrder{Dir: dir, Etcd: listen})
 			etcd.endpoints(t)
 		}},
 	} {

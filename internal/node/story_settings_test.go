@@ -18,6 +18,7 @@ import (
 	"waybill/internal/id"
 	"waybill/internal/node"
 	"waybill/internal/nodetest"
+	"waybill/internal/registry/etcdtest"
 	"waybill/subjects"
 )
 
@@ -227,8 +228,10 @@ func whoSetIt(t *testing.T, s *site) {
 // TestWatchSettings: who watches hears of each change at once, does not hold up a stop, and goes on after a restart.
 func TestWatchSettings(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	first := open(t, nodetest.InDir(dir))
+	// The same address again after the restart, so that the client finds its way back.
+	dir, address := t.TempDir(), etcdtest.Address(t)
+	listen := nodetest.WithConfig(func(c *configs.Config) { c.NATSAddr = address })
+	first := open(t, nodetest.InDir(dir), listen)
 	ctx, cancel := context.WithCancel(within(t))
 	defer cancel()
 	c, err := client.Connect(ctx, first.URL())
@@ -296,8 +299,7 @@ func TestWatchSettings(t *testing.T) {
 	if took := time.Since(stopping); took > 4*time.Second {
 		t.Errorf("a watcher held the stop up for %s", took)
 	}
-	// The same address again, so that the client finds its way back.
-	second := open(t, nodetest.InDir(dir), nodetest.WithConfig(func(c *configs.Config) { c.NATSAddr = strings.TrimPrefix(first.URL(), "nats://") }))
+	second := open(t, nodetest.InDir(dir), listen)
 	second.set(t, "rpc.max_in_flight", `88`)
 	hear("rpc.max_in_flight=88")
 	cancel()

@@ -20,7 +20,8 @@ type Gateway interface {
 	Name() string
 	// Outside reports whether a question leaves the site. All that such a question rests on is made durable before it is put, so that
 	// the gateway never knows of a payment that the site has forgotten. A gateway inside keeps its books in the site's journal: an
-	// entry stands behind the question there, and an answer behind its entry, so that a power cut does not leave the later without the earlier.
+	// entry stands behind the question there, and an answer behind its entry. Within the process that holds the store that order alone
+	// sees to it that a power cut does not leave the later without the earlier; between processes each is durable before the next.
 	Outside() bool
 	// Authorize reserves the amount on the customer's account. After OutcomeActionRequired it may be asked again with
 	// another token; it is refused for a payment that was voided before.

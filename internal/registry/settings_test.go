@@ -14,6 +14,7 @@ import (
 
 	"waybill/configs"
 	"waybill/internal/fault"
+	"waybill/internal/registry/etcdtest"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
 )
@@ -332,10 +333,9 @@ func TestCompaction(t *testing.T) {
 // TestStartWithoutEtcd starts from the last known settings, says so, and catches up when etcd comes.
 func TestStartWithoutEtcd(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
+	dir, addr := t.TempDir(), etcdtest.Address(t)
 	file := filepath.Join(dir, "settings.json")
-	e := startEtcd(t, dir, "127.0.0.1:0")
-	addr := e.addr
+	e := startEtcd(t, dir, addr)
 	keep := func(o *Options) { o.Client, o.StateFile = dial(t, addr), file }
 
 	first := open(t, "a", keep)

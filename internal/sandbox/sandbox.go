@@ -2,8 +2,8 @@
 // real one would. It keeps its own books, one subject per payment, each entry appended by compare-and-set, so every call
 // happens once per id however often and however concurrently it is made; and its test tokens decline, wait, fail and stay silent on demand.
 //
-// Its books stand in the site's journal, each entry behind the question that it answers. So it waits for no disk: what rests on
-// an answer, in the end a reply to somebody outside, is behind it in the journal, and durable only where the entry is.
+// Its books stand in the site's journal, each entry behind the question that it answers. It waits for no disk: who asks it does, where
+// the order of the journal is not enough (paygate.Gateway.Outside says when).
 package sandbox
 
 import (
