@@ -66,10 +66,15 @@ type RetryKeys struct {
 // RetryOf are the keys for one of subjects.Durables.
 func RetryOf(durable subjects.Durable) RetryKeys {
 	prefix := "consumer." + string(durable)
-	if durable == subjects.DurableNotify { // its tries are those of the notifications, which show them
+	if tellsCustomers(durable) { // its tries are those of the notifications, which show them
 		prefix = string(subjects.Notification)
 	}
 	return RetryKeys{prefix + ".retry_interval", prefix + ".retry_longest", prefix + ".max_tries"}
+}
+
+func tellsCustomers(durable subjects.Durable) bool {
+	owner, _ := subjects.OwnerOf(durable)
+	return owner == subjects.Notification
 }
 
 // Setting declares one live setting. Its value is JSON everywhere: in etcd, in requests, on disk.
@@ -149,7 +154,9 @@ func declare() []Setting {
 			Affects:     "the log, at once"},
 	}
 	for _, durable := range subjects.Durables {
-		list = append(list, retries(durable)...)
+		if durable != subjects.DurableNotifyShipments { // what holds for DurableNotify holds for it
+			list = append(list, retries(durable)...)
+		}
 	}
 	for _, service := range subjects.Services {
 		list = append(list, Setting{Key: LogLevelOf(service), Type: TypeChoice, Default: `"inherit"`, Choices: append([]string{LevelInherit}, levels...),
@@ -168,7 +175,7 @@ func retries(durable subjects.Durable) []Setting {
 	keys, interval, longest, tries := RetryOf(durable), `"250ms"`, `"15s"`, `12`
 	thing, failed := "an event that the consumer "+string(durable)+" could not handle", "the next event that fails"
 	end := " is tried before it becomes a dead letter; while something that it needs is away it is tried for as long as it takes"
-	if durable == subjects.DurableNotify {
+	if tellsCustomers(durable) {
 		interval, longest, tries = `"10s"`, `"0s"`, `10`
 		thing, failed = "a notification that could not be delivered", "the next notification that fails"
 		end = " is tried before it is dead, and its event a dead letter"

@@ -41,6 +41,9 @@ func TestDeclarations(t *testing.T) {
 		keys = append(keys, LogLevelOf(service), MaxInFlightOf(service))
 	}
 	for _, durable := range subjects.Durables {
+		if durable == subjects.DurableNotifyShipments {
+			continue // it has those of DurableNotify
+		}
 		retry := RetryOf(durable)
 		keys = append(keys, retry.Interval, retry.Longest, retry.MaxTries)
 	}
@@ -267,8 +270,10 @@ func TestRetry(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := seconds(subjects.DurableNotify); !slices.Equal(got, []float64{3600, 7200, 4 * 3600, 8 * 3600, 16 * 3600, 24 * 3600}) {
-		t.Errorf("notifications are tried again after %v s", got)
+	for _, durable := range []subjects.Durable{subjects.DurableNotify, subjects.DurableNotifyShipments} {
+		if got := seconds(durable); !slices.Equal(got, []float64{3600, 7200, 4 * 3600, 8 * 3600, 16 * 3600, 24 * 3600}) {
+			t.Errorf("notifications of %s are tried again after %v s", durable, got)
+		}
 	}
 	if _, tries := l.Retry(subjects.DurableNotify); tries != 3 || keys.Interval != "notification.retry_interval" {
 		t.Errorf("%d tries by %s", tries, keys.Interval)

@@ -71,7 +71,7 @@ func clientRight(site subjects.Site) right {
 		r.publish = append(r.publish, o.subject)
 	}
 	for _, s := range []string{subjects.StreamJournal, subjects.StreamDead} {
-		r.deny = append(r.deny, foreignDurables(s, "")...)
+		r.deny = append(r.deny, foreignDurables(s)...)
 	}
 	return r
 }

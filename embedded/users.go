@@ -54,7 +54,7 @@ type right struct {
 type duty struct {
 	events   []subjects.Kind    // writes them
 	calls    []subjects.Service // requests to them, public and internal methods
-	durable  subjects.Durable   // takes from it, and writes its dead letters
+	durables []subjects.Durable // takes from them, and writes their dead letters
 	wakes    bool               // hears of every event when it is published, before it is durable
 	storage  []string           // further subjects of JetStream and of the streams beside the journal
 	internal bool               // may call every service's internal methods
@@ -75,22 +75,22 @@ func duties(site subjects.Site) map[subjects.Service]duty {
 			calls:  []subjects.Service{subjects.Order},
 		},
 		subjects.Order: {
-			events:  kinds(subjects.KindOrder),
-			calls:   []subjects.Service{subjects.Inventory, subjects.Payment, subjects.Shipping},
-			durable: subjects.DurableProcess,
-			wakes:   true,
-			storage: append(keys, subjects.AllKeys(site)),
+			events:   kinds(subjects.KindOrder),
+			calls:    []subjects.Service{subjects.Inventory, subjects.Payment, subjects.Shipping},
+			durables: take(subjects.DurableProcess),
+			wakes:    true,
+			storage:  append(keys, subjects.AllKeys(site)),
 		},
 		subjects.Shipping: {
-			events:  kinds(subjects.KindShipment),
-			calls:   []subjects.Service{subjects.Inventory, subjects.Payment, subjects.Order},
-			durable: subjects.DurablePlan,
+			events:   kinds(subjects.KindShipment),
+			calls:    []subjects.Service{subjects.Inventory, subjects.Payment, subjects.Order},
+			durables: take(subjects.DurablePlan),
 		},
 		subjects.Notification: {
-			events:  kinds(subjects.KindNotification),
-			calls:   []subjects.Service{subjects.Order},
-			durable: subjects.DurableNotify,
-			storage: keys,
+			events:   kinds(subjects.KindNotification),
+			calls:    []subjects.Service{subjects.Order},
+			durables: take(subjects.DurableNotify, subjects.DurableNotifyShipments),
+			storage:  keys,
 		},
 		subjects.Webhook:  {events: kinds(subjects.KindWebhook)},
 		subjects.Customer: {storage: append(keys, "$JS.API.STREAM.MSG.DELETE."+subjects.StreamKeys)},
@@ -110,6 +110,8 @@ func duties(site subjects.Site) map[subjects.Service]duty {
 
 func kinds(k ...subjects.Kind) []subjects.Kind { return k }
 
+func take(d ...subjects.Durable) []subjects.Durable { return d }
+
 // Permissions are what the user of the site may publish and subscribe to; everything else is refused. A user that is not one
 // of Users may nothing. What this process's own services may publish is not looked at (see insiders).
 func Permissions(site subjects.Site, user string) *server.Permissions {
@@ -128,7 +130,7 @@ func Permissions(site subjects.Site, user string) *server.Permissions {
 	case user == UserAdmin:
 		r = right{publish: []string{"$JS.API.>"}, subscribe: []string{inboxPrefix(user) + ".>"}}
 	case user == UserGateway:
-		r = right{publish: readJournal(), deny: foreignDurables(subjects.StreamJournal, ""), subscribe: []string{inboxPrefix(user) + ".>"}}
+		r = right{publish: readJournal(), deny: foreignDurables(subjects.StreamJournal), subscribe: []string{inboxPrefix(user) + ".>"}}
 	case user == Front(UserGateway):
 		r = right{publish: []string{"wb." + string(site) + ".rpc.>", "$SRV.>"}, subscribe: []string{inboxPrefix(user) + ".>"}}
 	case user == UserClient:
@@ -165,14 +167,14 @@ func frontRight(site subjects.Site, service subjects.Service, d duty) right {
 	return r
 }
 
-// storeRight: its own events, its own durable consumer, reading.
+// storeRight: its own events, its own durable consumers, reading.
 func storeRight(site subjects.Site, d duty) right {
-	r := right{publish: append(readJournal(), d.storage...), deny: foreignDurables(subjects.StreamJournal, d.durable)}
+	r := right{publish: append(readJournal(), d.storage...), deny: foreignDurables(subjects.StreamJournal, d.durables...)}
 	for _, k := range d.events {
 		r.publish = append(r.publish, subjects.EventsOf(site, k))
 	}
-	if d.durable != "" {
-		r.publish = append(r.publish, subjects.DeadLetter(site, d.durable))
+	for _, durable := range d.durables {
+		r.publish = append(r.publish, subjects.DeadLetter(site, durable))
 	}
 	return r
 }
@@ -201,15 +203,15 @@ func readJournal() []string {
 }
 
 // foreignDurables is what nobody may do to the program's durable consumers: make, change, remove, take from, acknowledge.
-// own is the one that the user works with; it may take from that and acknowledge, and its making is admin's.
-func foreignDurables(stream string, own subjects.Durable) []string {
+// own are those that the user works with; it may take from them and acknowledge, and their making is admin's.
+func foreignDurables(stream string, own ...subjects.Durable) []string {
 	var deny []string
 	for _, d := range subjects.Durables {
 		n := stream + "." + string(d)
 		deny = append(deny,
 			"$JS.API.CONSUMER.CREATE."+n, "$JS.API.CONSUMER.CREATE."+n+".>",
 			"$JS.API.CONSUMER.DURABLE.CREATE."+n, "$JS.API.CONSUMER.DELETE."+n)
-		if d != own {
+		if !slices.Contains(own, d) {
 			deny = append(deny,
 				"$JS.API.CONSUMER.MSG.NEXT."+n,
 				"$JS.ACK."+n+".>", "$JS.ACK.*.*."+n+".>",

@@ -403,6 +403,7 @@ func TestServicesMay(t *testing.T) {
 	next := "$JS.API.CONSUMER.MSG.NEXT.JOURNAL."
 	for d, owner := range map[subjects.Durable]subjects.Service{
 		subjects.DurablePlan: subjects.Shipping, subjects.DurableProcess: subjects.Order, subjects.DurableNotify: subjects.Notification,
+		subjects.DurableNotifyShipments: subjects.Notification,
 	} {
 		for _, s := range subjects.Services {
 			ack := "$JS.ACK.JOURNAL." + string(d) + ".1.999.999.1700000000000000000.0"

@@ -83,10 +83,10 @@ func Project(ctx context.Context, v *view.View, batch []journal.Message, unreada
 }
 
 // redrive handles one event of the journal again, for a dead letter that is sent once more.
-func redrive(j *journal.Journal, consumer subjects.Durable, handle func(context.Context, journal.Record) error) func(context.Context, *subjects.RedriveRequest) (*subjects.Empty, error) {
+func redrive(j *journal.Journal, service subjects.Service, handle func(context.Context, journal.Record) error) func(context.Context, *subjects.RedriveRequest) (*subjects.Empty, error) {
 	return func(ctx context.Context, r *subjects.RedriveRequest) (*subjects.Empty, error) {
-		if r.Consumer != consumer {
-			return nil, fault.Invalid("consumer", "the consumer here is %s", consumer)
+		if owner, _ := subjects.OwnerOf(r.Consumer); owner != service {
+			return nil, fault.Invalid("consumer", "the service %s has no such consumer", service)
 		}
 		found, err := j.Range(ctx, r.Sequence, 1)
 		if err != nil {

@@ -149,7 +149,7 @@ func applyNotice(s notice, e *noticeEvent) (notice, error) {
 func (n *Notifications) Register(s *rpc.Server) {
 	rpc.Handle(s, subjects.NotificationList, n.list)
 	rpc.Handle(s, subjects.NotificationRedeliver, n.redeliver)
-	rpc.Handle(s, subjects.Redrive(subjects.Notification), redrive(n.journal, subjects.DurableNotify, n.notifyAgain))
+	rpc.Handle(s, subjects.Redrive(subjects.Notification), redrive(n.journal, subjects.Notification, n.notifyAgain))
 }
 
 // NotifyTypes are the events that a customer is told of.

@@ -88,7 +88,7 @@ func (o *Orders) Register(s *rpc.Server) {
 	rpc.Handle(s, subjects.OrderList, o.list)
 	rpc.Handle(s, subjects.OrderHistory, o.history)
 	rpc.Handle(s, subjects.OrderProceed, o.proceed)
-	rpc.Handle(s, subjects.Redrive(subjects.Order), redrive(o.journal, subjects.DurableProcess, o.Progress))
+	rpc.Handle(s, subjects.Redrive(subjects.Order), redrive(o.journal, subjects.Order, o.Progress))
 }
 
 // place takes an order to its outcome: shape (checked before), the stored order, the catalog, placed, reserved, authorized,

@@ -93,7 +93,7 @@ func (s *Shipping) Register(server *rpc.Server) {
 	}))
 	rpc.Handle(server, subjects.ShippingSplit, s.split)
 	rpc.Handle(server, subjects.ShippingCancel, s.cancel)
-	rpc.Handle(server, subjects.Redrive(subjects.Shipping), redrive(s.journal, subjects.DurablePlan, s.Plan))
+	rpc.Handle(server, subjects.Redrive(subjects.Shipping), redrive(s.journal, subjects.Shipping, s.Plan))
 }
 
 // verb is the handler of one step of a shipment.

@@ -414,7 +414,7 @@ func OwnerOf(d Durable) (Service, bool) {
 		return Shipping, true
 	case DurableProcess:
 		return Order, true
-	case DurableNotify:
+	case DurableNotify, DurableNotifyShipments:
 		return Notification, true
 	}
 	return "", false

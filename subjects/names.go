@@ -92,18 +92,20 @@ const (
 // Durable is the name of a durable consumer of the journal.
 type Durable string
 
-// The durable consumers. Clients may make consumers of their own, but not touch these.
+// The durable consumers. Clients may make consumers of their own, but not touch these. Each reads one kind of events: for a consumer with
+// several filters the server goes through every subject of the site, with the store locked, each time that it begins another file.
 const (
-	DurablePlan    Durable = "shipping-plan" // order events → shipments
-	DurableProcess Durable = "order-process" // payment, shipment and reservation events → the order's next step
-	DurableNotify  Durable = "notify"        // order and shipment events → notifications
+	DurablePlan            Durable = "shipping-plan"    // order events → shipments
+	DurableProcess         Durable = "order-process"    // payment, shipment and reservation events → the order's next step
+	DurableNotify          Durable = "notify"           // order events → notifications
+	DurableNotifyShipments Durable = "notify-shipments" // shipment events → notifications
 )
 
 // ReaderPrefix begins the names of the program's own short-lived readers of the journal. Clients may not touch those either.
 const ReaderPrefix = "waybill-read-"
 
 // Durables lists every durable consumer.
-var Durables = []Durable{DurablePlan, DurableProcess, DurableNotify}
+var Durables = []Durable{DurablePlan, DurableProcess, DurableNotify, DurableNotifyShipments}
 
 // RoleInventory is the elected role that may write stock. RoleProcess is the one that keeps the order process's timers.
 const (

@@ -70,10 +70,11 @@ func (n *life) streams(ctx context.Context) error {
 // consumer is what a durable consumer of the site reads, and for how long it may be at one event.
 func consumer(site subjects.Site, durable subjects.Durable) journal.ConsumerConfig {
 	orders, shipments := subjects.EventsOf(site, subjects.KindOrder), subjects.EventsOf(site, subjects.KindShipment)
-	filters := map[subjects.Durable][]string{
-		subjects.DurablePlan: {orders}, subjects.DurableProcess: {shipments}, subjects.DurableNotify: {orders, shipments},
-	}
-	return journal.ConsumerConfig{Durable: durable, Filters: filters[durable], AckWait: consumerAckWait}
+	filter := map[subjects.Durable]string{
+		subjects.DurablePlan: orders, subjects.DurableProcess: shipments,
+		subjects.DurableNotify: orders, subjects.DurableNotifyShipments: shipments,
+	}[durable]
+	return journal.ConsumerConfig{Durable: durable, Filters: []string{filter}, AckWait: consumerAckWait}
 }
 
 // openJournal opens the journal on a connection; link and feed may be nil.
@@ -316,7 +317,10 @@ func (s *services) start(ctx context.Context, service subjects.Service) error {
 		if err := s.endpoints(r, notifications.Register); err != nil {
 			return err
 		}
-		return s.consume(r, subjects.DurableNotify, handlers.NotifyTypes, notifications.Notify)
+		if err := s.consume(r, subjects.DurableNotify, handlers.NotifyTypes, notifications.Notify); err != nil {
+			return err
+		}
+		return s.consume(r, subjects.DurableNotifyShipments, handlers.NotifyTypes, notifications.Notify)
 	case subjects.Webhook:
 		return s.endpoints(r, handlers.NewWebhooks(handlers.WebhooksDeps{
 			Journal: r.journal, Vault: keys, Lists: n.lists, Site: site, Clock: clock, Log: log, Hook: hook,
@@ -343,7 +347,7 @@ func (s *services) consume(r room, durable subjects.Durable, types []string, han
 	if err != nil {
 		return err
 	}
-	n.onStop("consumer connection of "+string(r.service), func(context.Context) error { closeFeed(); return nil })
+	n.onStop("connection of the consumer "+string(durable), func(context.Context) error { closeFeed(); return nil })
 	j, err := n.openJournal(r.nc, r.link, feed)
 	if err != nil {
 		return err

@@ -141,7 +141,7 @@ func (c *check) readLetters(ctx context.Context) error {
 		}
 		name, err := subjects.ParseEvent(l.Subject)
 		_, event, ok := subjects.ParseType(l.Type)
-		if err != nil || !ok || l.Consumer != subjects.DurableNotify {
+		if owner, _ := subjects.OwnerOf(l.Consumer); err != nil || !ok || owner != subjects.Notification {
 			return
 		}
 		if t, ok := c.notices[c.noticeOf(name.ID, event, l.Sequence)]; ok {
