@@ -114,13 +114,29 @@ func (m *machine[S, C, E]) step(ctx context.Context, key string, h held[S], comm
 	if err != nil {
 		return h, err
 	}
-	m.hook.at("append " + string(m.kind) + "." + event)
-	line := m.log.Info().Str("event", string(m.kind)+"."+event).Str("id", key).Uint64("sequence", r.Sequence).Dur("took_ms", time.Since(start))
+	var of id.Order
 	if m.order != nil {
-		line = line.Str("order_id", string(m.order(state)))
+		of = m.order(state)
+	}
+	changed(m.hook, &m.log, r, of, start)
+	return held[S]{state, r}, nil
+}
+
+// changed tells the log and the tests of an event that was appended since start. The journal has it: the log need not, and at a site's limit
+// would be the larger of the two.
+func changed(hook Hook, log *zerolog.Logger, r journal.Record, of id.Order, start time.Time) {
+	line := log.Debug()
+	if hook == nil && !line.Enabled() {
+		return
+	}
+	kind, name := r.Event()
+	event := string(kind) + "." + name
+	hook.at("append " + event)
+	line = line.Str("event", event).Str("id", r.CeSubject).Uint64("sequence", r.Sequence).Dur("took_ms", time.Since(start))
+	if of != "" {
+		line = line.Str("order_id", string(of))
 	}
 	line.Msg("state changed")
-	return held[S]{state, r}, nil
 }
 
 // command loads, decides and appends until no other writer comes between.

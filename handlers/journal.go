@@ -55,6 +55,9 @@ func (j *Journals) Register(s *rpc.Server) {
 }
 
 func (j *Journals) sync(ctx context.Context, r *subjects.SyncRequest) (*subjects.Synced, error) {
+	if r.Sequence > 0 && r.Store == "" {
+		return nil, fault.Invalid("store", "name the server that acknowledged the sequence %d", r.Sequence)
+	}
 	if r.Store != "" && r.Store != j.store.ID() {
 		return nil, fault.New(fault.Unavailable, "the store was restarted, and what it had acknowledged before may be gone: ask again with the same id")
 	}

@@ -318,7 +318,7 @@ func (s *Shipping) appendSplit(ctx context.Context, h held[shipment.State], pare
 		return h, err
 	}
 	s.hook.at("append shipment.planned")
-	s.log.Info().Str("event", "shipment.split").Str("id", string(rest.ShipmentID)).Str("into", string(part.ShipmentID)).
+	s.log.Debug().Str("event", "shipment.split").Str("id", string(rest.ShipmentID)).Str("into", string(part.ShipmentID)).
 		Uint64("sequence", records[0].Sequence).Msg("state changed")
 	return held[shipment.State]{rest, records[0]}, nil
 }

@@ -155,6 +155,7 @@ type known struct {
 // do decides a command and writes its event. reservation is the one it is about; empty for stock. When it returns without
 // error, the journal has all that the answer rests on. now is what the event made of its aggregate; nil where none was written.
 func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.Reservation) (now any, err error) {
+	start := time.Now()
 	stored, err := t.before(ctx, c, reservation)
 	if err != nil {
 		return nil, err
@@ -174,9 +175,7 @@ func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "the stock could not be written; ask again with the same id")
 	}
-	kind, event := r.Event()
-	t.hook.at("append " + string(kind) + "." + event)
-	t.log.Info().Str("event", string(kind)+"."+event).Str("id", r.CeSubject).Uint64("sequence", r.Sequence).Msg("state changed")
+	changed(t.hook, &t.log, r, "", start)
 	return now, nil
 }
 

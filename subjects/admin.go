@@ -349,8 +349,8 @@ type Seals struct {
 }
 
 // SyncRequest asks the process that holds the store to make everything up to Sequence durable; all that is written, whatever
-// it is, where Sequence is 0. Store is the id of the NATS server that acknowledged them: one that has started since may hold
-// other events under the same sequences.
+// it is, where Sequence is 0. Store is the id of the NATS server that acknowledged them, and is named with every Sequence: one that has
+// started since may hold other events under the same sequences.
 type SyncRequest struct {
 	Sequence uint64 `json:"sequence"`
 	Store    string `json:"store,omitzero"`

@@ -295,7 +295,7 @@ func TestFormerStore(t *testing.T) {
 	nodetest.Stock(t, c.Client, 1, "bulk")
 	nc := enter(t, n, embedded.Front(subjects.Journal))
 	calls := rpc.NewCaller(lean.Over(nc), n.Config.Site)
-	for store, want := range map[string]fault.Code{"": "", nc.ConnectedServerId(): "", "NSOMETHINGELSE": fault.Unavailable} {
+	for store, want := range map[string]fault.Code{"": fault.InvalidArgument, nc.ConnectedServerId(): "", "NSOMETHINGELSE": fault.Unavailable} {
 		_, err := rpc.Call(within(t), calls, subjects.JournalSync, &subjects.SyncRequest{Sequence: 1, Store: store})
 		if (err == nil) != (want == "") || err != nil && fault.CodeOf(err) != want {
 			t.Errorf("asked about what %q acknowledged: %v", store, err)
