@@ -105,6 +105,17 @@ func well(name string) finding {
 	return finding{registry.Check{Name: name, Status: registry.Passing}, true}
 }
 
+// worst is the first of the most severe of several findings about one thing.
+func worst(list []*finding) finding {
+	out := list[0]
+	for _, f := range list[1:] {
+		if severity(f.Status) > severity(out.Status) {
+			out = f
+		}
+	}
+	return *out
+}
+
 // look examines everything once. Its questions are asked at the same time, and none is waited for longer than lookWait.
 func (d *doctor) look(ctx context.Context) {
 	asking, cancel := context.WithTimeout(ctx, lookWait)
@@ -122,11 +133,11 @@ func (d *doctor) look(ctx context.Context) {
 		probes[service] = found
 		asked.Go(func() { *found = d.probe(asking, service) })
 	}
-	lags := make(map[subjects.Service]*finding)
+	lags := make(map[subjects.Service][]*finding)
 	for _, durable := range subjects.Durables {
 		if owner, _ := subjects.OwnerOf(durable); d.n.runs(owner) {
 			found, progress := new(finding), d.progress(durable) // taken here: the maps are not for several goroutines
-			lags[owner] = found
+			lags[owner] = append(lags[owner], found)
 			asked.Go(func() { *found = d.lookAtConsumer(asking, durable, progress) })
 		}
 	}
@@ -142,8 +153,8 @@ func (d *doctor) look(ctx context.Context) {
 		if probe := probes[service]; probe != nil {
 			found = append(found, *probe)
 		}
-		if lag := lags[service]; lag != nil {
-			found = append(found, *lag)
+		if list := lags[service]; len(list) > 0 {
+			found = append(found, worst(list))
 		}
 		if service == subjects.Payment {
 			found = append(found, gateway)
