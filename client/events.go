@@ -155,7 +155,7 @@ func (c *Client) consumer(ctx context.Context, from uint64, f filter) (jetstream
 	ctx, leave := c.streams.flight.enter(ctx, anyOfJetStream)
 	defer leave()
 	consumer, err := js.OrderedConsumer(ctx, subjects.StreamJournal, jetstream.OrderedConsumerConfig{
-		FilterSubjects:    f.subjects(c.site),
+		FilterSubjects:    []string{f.subject(c.site)},
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       from,
 		InactiveThreshold: consumerIdle,

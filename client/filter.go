@@ -40,18 +40,15 @@ func known(k subjects.Kind, event string) bool {
 	return slices.Contains(subjects.Kinds, k) && (event == "*" || slices.Contains(subjects.EventsByKind[k], event))
 }
 
-// subjects are what the server filters by; names within a kind are picked here.
-func (f filter) subjects(site subjects.Site) []string {
-	var list []string
-	for _, kind := range subjects.Kinds {
-		if _, ok := f[kind]; ok {
-			list = append(list, subjects.EventsOf(site, kind))
+// subject is what the server filters by: the events of one kind, or all of them. Everything finer is picked here, several kinds too: a
+// consumer with several filters makes the server go through every subject of the site again and again, while orders wait.
+func (f filter) subject(site subjects.Site) string {
+	if len(f) == 1 {
+		for kind := range f {
+			return subjects.EventsOf(site, kind)
 		}
 	}
-	if len(list) == 0 {
-		list = append(list, subjects.AllEvents(site))
-	}
-	return list
+	return subjects.AllEvents(site)
 }
 
 func (f filter) lets(e Event) bool {
