@@ -24,32 +24,36 @@ type Event struct {
 	State       subjects.Raw  `json:"state,omitzero"`       // the order, payment, … as it is after it
 }
 
-func decodeEvent(m jetstream.Msg) (Event, error) {
+// decodeEvent reads an event that the filter lets through; of any other it tells the sequence alone, readable or not.
+func decodeEvent(m jetstream.Msg, f filter) (e Event, wanted bool, err error) {
 	meta, err := m.Metadata()
 	if err != nil {
-		return Event{}, fault.Wrap(err, fault.Internal, "a message of the journal carries no sequence")
-	}
-	name, err := subjects.ParseEvent(m.Subject())
-	if err != nil {
-		return Event{}, err
+		return e, false, fault.Wrap(err, fault.Internal, "a message of the journal carries no sequence")
 	}
 	h := m.Headers()
-	e := Event{
+	name, err := subjects.ParseEvent(m.Subject())
+	_, event, _ := subjects.ParseType(h.Get(subjects.HeaderType))
+	if !f.lets(name.Kind, event) { // whether or not it can be read
+		return Event{Sequence: meta.Sequence.Stream}, false, nil
+	}
+	if err != nil {
+		return e, false, err
+	}
+	e = Event{
 		Sequence: meta.Sequence.Stream, EventID: h.Get(subjects.HeaderID), Type: h.Get(subjects.HeaderType),
-		Kind: name.Kind, ID: name.ID,
+		Kind: name.Kind, Name: event, ID: name.ID,
 		Causation: h.Get(subjects.HeaderCausation), Traceparent: h.Get(subjects.HeaderTraceparent),
 	}
-	_, e.Name, _ = subjects.ParseType(e.Type)
 	if e.Time, err = timestamp.Parse(h.Get(subjects.HeaderTime)); err != nil {
-		return Event{}, fault.Wrap(err, fault.Internal, "event %d carries no readable time", e.Sequence)
+		return Event{}, false, fault.Wrap(err, fault.Internal, "event %d carries no readable time", e.Sequence)
 	}
 	var body struct {
 		Data  subjects.Raw `json:"data"`
 		State subjects.Raw `json:"state"`
 	}
 	if err := json.Unmarshal(m.Data(), &body); err != nil {
-		return Event{}, fault.Wrap(err, fault.Internal, "event %d is not readable", e.Sequence)
+		return Event{}, false, fault.Wrap(err, fault.Internal, "event %d is not readable", e.Sequence)
 	}
 	e.Data, e.State = body.Data, body.State
-	return e, nil
+	return e, true, nil
 }

@@ -128,7 +128,7 @@ func (c *Client) read(ctx context.Context, from uint64, f filter, to uint64, yie
 		if err != nil {
 			return from, c.journalError(ctx, err)
 		}
-		e, err := decodeEvent(m)
+		e, wanted, err := decodeEvent(m, f)
 		if err != nil {
 			return from, err
 		}
@@ -136,7 +136,7 @@ func (c *Client) read(ctx context.Context, from uint64, f filter, to uint64, yie
 			return from, nil
 		}
 		from = e.Sequence + 1
-		if f.lets(e) && !yield(e, nil) {
+		if wanted && !yield(e, nil) {
 			return from, errStopped
 		}
 		if meta, err := m.Metadata(); e.Sequence == to || to != math.MaxUint64 && err == nil && meta.NumPending == 0 {

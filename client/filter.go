@@ -51,10 +51,10 @@ func (f filter) subject(site subjects.Site) string {
 	return subjects.AllEvents(site)
 }
 
-func (f filter) lets(e Event) bool {
+func (f filter) lets(kind subjects.Kind, event string) bool {
 	if len(f) == 0 {
 		return true
 	}
-	names, ok := f[e.Kind]
-	return ok && (len(names) == 0 || names[e.Name])
+	names, ok := f[kind]
+	return ok && (len(names) == 0 || names[event])
 }

@@ -125,14 +125,10 @@ func (m *machine[S, C, E]) step(ctx context.Context, key string, h held[S], comm
 // changed tells the log and the tests of an event that was appended since start. The journal has it: the log need not, and at a site's limit
 // would be the larger of the two.
 func changed(hook Hook, log *zerolog.Logger, r journal.Record, of id.Order, start time.Time) {
-	line := log.Debug()
-	if hook == nil && !line.Enabled() {
-		return
-	}
 	kind, name := r.Event()
 	event := string(kind) + "." + name
 	hook.at("append " + event)
-	line = line.Str("event", event).Str("id", r.CeSubject).Uint64("sequence", r.Sequence).Dur("took_ms", time.Since(start))
+	line := log.Debug().Str("event", event).Str("id", r.CeSubject).Uint64("sequence", r.Sequence).Dur("took_ms", time.Since(start))
 	if of != "" {
 		line = line.Str("order_id", string(of))
 	}

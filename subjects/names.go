@@ -96,7 +96,7 @@ type Durable string
 // several filters the server goes through every subject of the site, with the store locked, each time that it begins another file.
 const (
 	DurablePlan            Durable = "shipping-plan"    // order events → shipments
-	DurableProcess         Durable = "order-process"    // payment, shipment and reservation events → the order's next step
+	DurableProcess         Durable = "order-process"    // shipment events → the order's next step
 	DurableNotify          Durable = "notify"           // order events → notifications
 	DurableNotifyShipments Durable = "notify-shipments" // shipment events → notifications
 )
@@ -138,7 +138,7 @@ func Event[T ~string](site Site, kind Kind, id T) string {
 	return root + string(site) + ".evt." + string(kind) + "." + string(id)
 }
 
-// EventsOf is the wildcard over every aggregate of a kind: for consumers only, never on the way of a request.
+// EventsOf is the wildcard over every aggregate of a kind: for consumers, readers and permissions, never on the way of a request.
 func EventsOf(site Site, kind Kind) string {
 	return root + string(site) + ".evt." + string(kind) + ".*"
 }

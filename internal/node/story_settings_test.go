@@ -67,12 +67,12 @@ func TestSettingsAct(t *testing.T) {
 func logLevels(t *testing.T, s *site, log *logs) {
 	for i, step := range []struct {
 		key, value     string
-		order, payment bool // whose changes of state, which are at info, are logged
+		order, payment bool // whose changes of state, which are at debug, are logged
 	}{
-		{"log.level.order", `"info"`, true, false},
-		{"log.level", `"info"`, true, true}, // what nodes are started with by default is a level like any other
-		{"log.level.order", `"error"`, false, true},
-		{"log.level", `"inherit"`, false, false}, // the node's own is error
+		{"log.level.order", `"debug"`, true, false},
+		{"log.level", `"debug"`, true, true},
+		{"log.level.order", `"info"`, false, true}, // what nodes are started with by default is a level like any other
+		{"log.level", `"inherit"`, false, false},   // the node's own is error
 	} {
 		s.set(t, step.key, step.value)
 		log.take()
