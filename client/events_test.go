@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"waybill/subjects"
 )
 
@@ -228,5 +230,36 @@ func TestWatch(t *testing.T) {
 	}
 	if len(got) != 1 {
 		t.Errorf("a final order was watched: %q", got)
+	}
+}
+
+// TestReplayPassesOver: an event that can't be read ends the reading of those who want it, and of nobody else.
+func TestReplayPassesOver(t *testing.T) {
+	s := startSite(t)
+	fill(s)
+	m := nats.NewMsg(subjects.Event("local", subjects.KindOrder, "o-4"))
+	m.Data = []byte("{")
+	m.Header.Set(subjects.HeaderType, subjects.TypeOf(subjects.KindOrder, "placed"))
+	if err := s.nc.PublishMsg(m); err != nil {
+		t.Fatal(err)
+	}
+	s.event(subjects.KindShipment, "o-1-s1", "booked", 9)
+	c := s.connect()
+	read := func(filters ...string) (got []uint64, err error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		for e, err := range c.Replay(ctx, 1, filters...) {
+			if err != nil {
+				return got, err
+			}
+			got = append(got, e.Sequence)
+		}
+		return got, nil
+	}
+	if got, err := read("payment.*", "shipment.*"); err != nil || !slices.Equal(got, []uint64{2, 5, 9}) {
+		t.Errorf("without orders: %v, %v", got, err)
+	}
+	if got, err := read("order.*", "shipment.*"); err == nil {
+		t.Errorf("with the damaged one: %v, and no error", got)
 	}
 }
