@@ -32,7 +32,8 @@ func decodeEvent(m jetstream.Msg, f filter) (e Event, wanted bool, err error) {
 	}
 	h := m.Headers()
 	name, err := subjects.ParseEvent(m.Subject())
-	_, event, _ := subjects.ParseType(h.Get(subjects.HeaderType))
+	ceType := h.Get(subjects.HeaderType)
+	_, event, _ := subjects.ParseType(ceType)
 	if !f.lets(name.Kind, event) { // whether or not it can be read
 		return Event{Sequence: meta.Sequence.Stream}, false, nil
 	}
@@ -40,7 +41,7 @@ func decodeEvent(m jetstream.Msg, f filter) (e Event, wanted bool, err error) {
 		return e, false, err
 	}
 	e = Event{
-		Sequence: meta.Sequence.Stream, EventID: h.Get(subjects.HeaderID), Type: h.Get(subjects.HeaderType),
+		Sequence: meta.Sequence.Stream, EventID: h.Get(subjects.HeaderID), Type: ceType,
 		Kind: name.Kind, Name: event, ID: name.ID,
 		Causation: h.Get(subjects.HeaderCausation), Traceparent: h.Get(subjects.HeaderTraceparent),
 	}

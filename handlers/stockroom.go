@@ -155,11 +155,11 @@ type known struct {
 // do decides a command and writes its event. reservation is the one it is about; empty for stock. When it returns without
 // error, the journal has all that the answer rests on. now is what the event made of its aggregate; nil where none was written.
 func (t *stockroom) do(ctx context.Context, c inventory.Command, reservation id.Reservation) (now any, err error) {
-	start := time.Now()
 	stored, err := t.before(ctx, c, reservation)
 	if err != nil {
 		return nil, err
 	}
+	start := time.Now()
 	p, now, s, err := t.decide(ctx, c, reservation, stored)
 	if p == nil {
 		if failed := t.settled(ctx, s); failed != nil {

@@ -37,7 +37,7 @@ func consume(b *bed, barrier Barrier, change func(*ConsumerConfig), answer func(
 	t.Helper()
 	c := &consumer{t: t, j: b.journal(barrier), handled: make(map[string][]uint64), changed: make(chan struct{})}
 	config := ConsumerConfig{
-		Durable: subjects.DurableNotify, Filters: []string{subjects.EventsOf(site, subjects.KindOrder)},
+		Durable: subjects.DurableNotify, Filter: subjects.EventsOf(site, subjects.KindOrder),
 		Backoff: []time.Duration{time.Millisecond, 5 * time.Millisecond}, MaxTries: 3, AckWait: 2 * time.Second, Log: zerolog.Nop(),
 		Handle: func(ctx context.Context, r Record) error {
 			c.mu.Lock()

@@ -23,8 +23,10 @@ import (
 // Acknowledgements are not durable: after a crash, events come again. Handle keeps its own record of what it has done.
 type ConsumerConfig struct {
 	Durable subjects.Durable
-	Filters []string // subjects, wildcards allowed; none: the whole journal
-	Types   []string // the ce-types that Handle acts on, none: all; events of others are acknowledged unread once they are durable
+	// Filter is a subject, wildcards allowed; empty: the whole journal. There is one: for several the server goes through every subject of
+	// the stream, with the store locked, each time that the store begins another file.
+	Filter string
+	Types  []string // the ce-types that Handle acts on, none: all; events of others are acknowledged unread once they are durable
 	// Handle acts on one event. Its context carries a scope whose cause is the event, and ends after AckWait. Events of one subject
 	// come one after another in order, those of different subjects concurrently. That order holds as long as the process lives and
 	// is the only one on the durable: after a crash, what was not acknowledged comes again behind later events.
@@ -76,8 +78,8 @@ func (c ConsumerConfig) delay(tries int) time.Duration {
 	return c.Backoff[min(max(tries, 1), len(c.Backoff))-1]
 }
 
-// EnsureConsumer creates the durable consumer of c on the journal, or brings it to c's filters and waits. A new one starts at the
-// journal's first event. Only Durable, Filters and AckWait matter here. Errors: unavailable.
+// EnsureConsumer creates the durable consumer of c on the journal, or brings it to c's filter and waits. A new one starts at the
+// journal's first event. Only Durable, Filter and AckWait matter here. Errors: unavailable.
 func EnsureConsumer(ctx context.Context, js jetstream.JetStream, c ConsumerConfig) error {
 	c = c.withDefaults()
 	config := jetstream.ConsumerConfig{
@@ -87,11 +89,7 @@ func EnsureConsumer(ctx context.Context, js jetstream.JetStream, c ConsumerConfi
 		AckWait:       c.AckWait,
 		MaxAckPending: maxPending,
 		MaxDeliver:    -1, // giving up is this package's decision: the server would only stop delivering
-	}
-	if len(c.Filters) == 1 {
-		config.FilterSubject = c.Filters[0]
-	} else {
-		config.FilterSubjects = c.Filters
+		FilterSubject: c.Filter,
 	}
 	if _, err := js.CreateOrUpdateConsumer(ctx, subjects.StreamJournal, config); err != nil {
 		return fault.Wrap(err, fault.Unavailable, "the consumer %s can't be set up; is JetStream up and its store writable?", c.Durable)

@@ -47,17 +47,17 @@ func (j *Journal) Replay(ctx context.Context, from uint64, filters []string, fn 
 	return last, err
 }
 
-// Follow calls fn, from this goroutine, with the events from the given sequence on that one of the filters matches (none: all),
-// as they come, in order, none twice, malformed ones included, in batches of up to 1000, undecoded: fn decodes what it needs.
+// Follow calls fn, from this goroutine, with the events from the given sequence on, as they come, in order, none twice, malformed ones
+// included, in batches of up to 1000, undecoded: fn decodes what it needs.
 // Before fn is called the barrier has been waited for, so fn sees durable events only. Nothing is sent while fn is at work, so
 // fn may take its time and gets in one batch what has come meanwhile. When the server goes away or forgets its reader, Follow
 // goes on after the last event that fn took. It returns nil when ctx ends, fn's error as it is, and the barrier's.
 //
-// With Options.Recent and no filters it takes what this process has appended from there. What others append meanwhile comes within
-// 250 ms then, and after Hurry at once.
-func (j *Journal) Follow(ctx context.Context, from uint64, filters []string, fn func(batch []Message) error) error {
-	t := tail{j: j, filters: filters, next: max(from, 1)}
-	if len(filters) == 0 && j.recent.attach(t.next) {
+// With Options.Recent it takes what this process has appended from there. What others append meanwhile comes within 250 ms then, and
+// after Hurry at once.
+func (j *Journal) Follow(ctx context.Context, from uint64, fn func(batch []Message) error) error {
+	t := tail{j: j, next: max(from, 1)}
+	if j.recent.attach(t.next) {
 		defer j.recent.detach()
 		t.recent = j.recent
 	}
@@ -76,13 +76,12 @@ func (j *Journal) Hurry() { j.recent.hurry() }
 // tail reads the journal in order through ephemeral consumers without acknowledgement, one after another where one is lost, and where
 // this process appends to it, once it has caught up, from what that has appended.
 type tail struct {
-	j       *Journal
-	recent  *Recent  // nil: none
-	filters []string // that the server looks at
-	pick    []string // that are looked at here; none: all
-	next    uint64   // the sequence to go on from
-	until   uint64   // the last sequence to deliver; 0: goes on for ever
-	done    bool     // until was reached
+	j      *Journal
+	recent *Recent  // nil: none
+	pick   []string // the subjects that are handed over; none: all
+	next   uint64   // the sequence to go on from
+	until  uint64   // the last sequence to deliver; 0: goes on for ever
+	done   bool     // until was reached
 }
 
 // stopped wraps an error of the reader itself, at which there is nothing to try again.
@@ -255,7 +254,7 @@ func (t *tail) hand(batch []Message, fn func([]Message) error) error {
 }
 
 func (t *tail) config() jetstream.ConsumerConfig {
-	c := jetstream.ConsumerConfig{
+	return jetstream.ConsumerConfig{
 		Name:              t.j.reader + id.New(),
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       t.next,
@@ -264,10 +263,4 @@ func (t *tail) config() jetstream.ConsumerConfig {
 		MemoryStorage:     true,
 		Replicas:          1,
 	}
-	if len(t.filters) == 1 {
-		c.FilterSubject = t.filters[0]
-	} else {
-		c.FilterSubjects = t.filters
-	}
-	return c
 }

@@ -109,12 +109,12 @@ type following struct {
 	cancel  context.CancelFunc
 }
 
-func follow(t *testing.T, j *Journal, from uint64, filters ...string) *following {
+func follow(t *testing.T, j *Journal, from uint64) *following {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	f := &following{make(chan []Message), make(chan error, 1), cancel}
 	go func() {
-		f.ended <- j.Follow(ctx, from, filters, func(batch []Message) error {
+		f.ended <- j.Follow(ctx, from, func(batch []Message) error {
 			select {
 			case f.batches <- batch:
 			case <-ctx.Done():
@@ -221,7 +221,7 @@ func followEndsWithItsCallback(t *testing.T, open func(*bed, Barrier) *Journal) 
 	j := open(newBed(t), nil)
 	mustAppend(t, j, "a", Record{}, 3)
 	enough := errors.New("enough")
-	if err := j.Follow(t.Context(), 1, nil, func([]Message) error { return enough }); !errors.Is(err, enough) {
+	if err := j.Follow(t.Context(), 1, func([]Message) error { return enough }); !errors.Is(err, enough) {
 		t.Error(err)
 	}
 }
@@ -234,7 +234,7 @@ func TestFollowGathers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	sizes, goOn, ended := make(chan int), make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- j.Follow(ctx, 1, nil, func(batch []Message) error {
+		ended <- j.Follow(ctx, 1, func(batch []Message) error {
 			sizes <- len(batch)
 			<-goOn
 			return nil

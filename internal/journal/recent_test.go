@@ -106,7 +106,7 @@ func gathered(t *testing.T, j *Journal, last uint64, pause time.Duration) (all [
 	enough := errors.New("enough")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	err := j.Follow(ctx, 1, nil, func(batch []Message) error {
+	err := j.Follow(ctx, 1, func(batch []Message) error {
 		if all = append(all, batch...); batch[len(batch)-1].Sequence >= last {
 			return enough
 		}

@@ -22,7 +22,7 @@ func sealing(t *testing.T, j *Journal, file string, every int) (stop func() erro
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- errors.Join(j.Follow(ctx, s.Last()+1, nil, s.Add), s.Close()) }()
+	go func() { ended <- errors.Join(j.Follow(ctx, s.Last()+1, s.Add), s.Close()) }()
 	t.Cleanup(cancel)
 	return func() error {
 		cancel()

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"waybill/internal/fault"
 	"waybill/internal/guard"
 	"waybill/internal/id"
-	"waybill/internal/journal"
 	"waybill/internal/lean"
 	"waybill/internal/paygate"
 	"waybill/internal/registry"
@@ -44,17 +42,10 @@ type meter struct {
 	next time.Time
 }
 
-// progress is how far a consumer was when it was last seen to move.
-type progress struct {
-	lag   journal.Lag
-	moved time.Time
-}
-
 const (
-	lookInterval  = 2 * time.Second
-	lookWait      = 2 * time.Second  // for each answer
-	numbersAge    = 10 * time.Second // of the counters and rates in a report
-	consumerStuck = 15 * time.Second // without a step, while there is something to do
+	lookInterval = 2 * time.Second
+	lookWait     = 2 * time.Second  // for each answer
+	numbersAge   = 10 * time.Second // of the counters and rates in a report
 )
 
 // newDoctor makes the doctor of this process's services. Until begin it has seen nothing wrong.
@@ -103,17 +94,6 @@ type finding struct {
 
 func well(name string) finding {
 	return finding{registry.Check{Name: name, Status: registry.Passing}, true}
-}
-
-// worst is the first of the most severe of several findings about one thing.
-func worst(list []*finding) finding {
-	out := list[0]
-	for _, f := range list[1:] {
-		if severity(f.Status) > severity(out.Status) {
-			out = f
-		}
-	}
-	return *out
 }
 
 // look examines everything once. Its questions are asked at the same time, and none is waited for longer than lookWait.
@@ -330,28 +310,6 @@ func (d *doctor) probe(ctx context.Context, service subjects.Service) finding {
 		return finding{registry.Check{Name: "endpoints", Status: registry.Warning, Message: "the service is at its limit of requests in flight"}, false}
 	}
 	return well("endpoints")
-}
-
-func (d *doctor) progress(durable subjects.Durable) *progress {
-	if d.stuck[durable] == nil {
-		d.stuck[durable] = &progress{moved: time.Now()}
-	}
-	return d.stuck[durable]
-}
-
-// lookAtConsumer is content with a consumer that is behind and moves.
-func (d *doctor) lookAtConsumer(ctx context.Context, durable subjects.Durable, p *progress) finding {
-	lag, err := d.n.models.journal.Lag(ctx, durable)
-	if err != nil {
-		return finding{registry.Check{Name: "consumer", Status: registry.Warning, Message: "the consumer " + string(durable) + " can't be asked: " + fault.From(err).Message}, false}
-	}
-	if waiting := lag.Pending + uint64(lag.InFlight); waiting == 0 || lag.AckFloor != p.lag.AckFloor {
-		p.lag, p.moved = lag, time.Now()
-	} else if since := time.Since(p.moved); since > consumerStuck {
-		return finding{registry.Check{Name: "consumer", Status: registry.Warning, Message: "the consumer " + string(durable) + " does not move; " +
-			strconv.FormatUint(waiting, 10) + " events wait"}, true}
-	}
-	return well("consumer")
 }
 
 // othersAreBetter reports whether another instance of the service is there and not critical. While etcd is away nobody can say.

@@ -130,7 +130,7 @@ func (m *models) read(ctx context.Context) error {
 		from = min(from, sealer.Last())
 	}
 	projecting, sealing := true, sealer != nil
-	return m.journal.Follow(ctx, from+1, nil, func(batch []journal.Message) error {
+	return m.journal.Follow(ctx, from+1, func(batch []journal.Message) error {
 		if projecting {
 			if err := m.project(ctx, batch); err != nil && ctx.Err() == nil {
 				m.behind(err)

@@ -74,7 +74,7 @@ func consumer(site subjects.Site, durable subjects.Durable) journal.ConsumerConf
 		subjects.DurablePlan: orders, subjects.DurableProcess: shipments,
 		subjects.DurableNotify: orders, subjects.DurableNotifyShipments: shipments,
 	}[durable]
-	return journal.ConsumerConfig{Durable: durable, Filters: []string{filter}, AckWait: consumerAckWait}
+	return journal.ConsumerConfig{Durable: durable, Filter: filter, AckWait: consumerAckWait}
 }
 
 // openJournal opens the journal on a connection; link and feed may be nil.

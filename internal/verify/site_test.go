@@ -110,10 +110,10 @@ func (s *site) place(o id.Order, m subjects.Method, token string, f subjects.Ful
 // await returns once the journal has the event of the aggregate.
 func (s *site) await(kind subjects.Kind, name, event string) {
 	s.t.Helper()
-	there := errors.New("there")
-	err := s.journal.Follow(s.ctx, 1, []string{subjects.Event(s.c.Site(), kind, name)}, func(batch []journal.Message) error {
+	there, subject := errors.New("there"), subjects.Event(s.c.Site(), kind, name)
+	err := s.journal.Follow(s.ctx, 1, func(batch []journal.Message) error {
 		for _, m := range batch {
-			if m.Header.Get(subjects.HeaderType) == subjects.TypeOf(kind, event) {
+			if m.Subject == subject && m.Header.Get(subjects.HeaderType) == subjects.TypeOf(kind, event) {
 				return there
 			}
 		}
@@ -205,7 +205,7 @@ func (s *site) settle() verify.Report {
 	defer cancel()
 	last := uint64(0)
 	var report verify.Report
-	err := s.journal.Follow(within, 1, nil, func(batch []journal.Message) (err error) {
+	err := s.journal.Follow(within, 1, func(batch []journal.Message) (err error) {
 		if batch[len(batch)-1].Sequence <= last {
 			return nil
 		}
