@@ -18,6 +18,7 @@ import (
 	"waybill/internal/journal"
 	"waybill/internal/quick"
 	"waybill/internal/rpc"
+	"waybill/internal/scope"
 	"waybill/internal/timestamp"
 	"waybill/subjects"
 )
@@ -41,6 +42,12 @@ func call[Req, Res any](ctx context.Context, c *rpc.Caller, h Hook, e subjects.E
 	res, err := rpc.Call(ctx, c, e, r, rpc.WithDefer())
 	h.at("call " + e.Name())
 	return res, err
+}
+
+// inner reports whether the work in ctx is a part of another service's, which knows what it asks for.
+func inner(ctx context.Context) bool {
+	s := scope.From(ctx)
+	return s != nil && s.Inner
 }
 
 // maxRaces bounds how often a command that lost a compare-and-set is decided again before its caller is told to.

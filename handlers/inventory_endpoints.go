@@ -86,6 +86,9 @@ func (t *stockroom) extend(ctx context.Context, r *subjects.ReservationRequest) 
 	if r.TTL == 0 {
 		return nil, fault.Invalid("ttl", "ttl is missing: say how much longer the reservation is to hold")
 	}
+	if err := t.free(ctx, r.ReservationID); err != nil {
+		return nil, err
+	}
 	until, err := t.until(r.TTL)
 	if err != nil {
 		return nil, err
@@ -105,15 +108,39 @@ func (t *stockroom) until(ttl subjects.Duration) (subjects.Time, error) {
 }
 
 func (t *stockroom) commit(ctx context.Context, r *subjects.ReservationRequest) (*subjects.Reservation, error) {
+	if err := t.free(ctx, r.ReservationID); err != nil {
+		return nil, err
+	}
 	return t.reservation(ctx, inventory.Commit{ReservationID: r.ReservationID, At: t.clock.now()}, r.ReservationID)
 }
 
 func (t *stockroom) release(ctx context.Context, r *subjects.ReservationRequest) (*subjects.Reservation, error) {
+	if err := t.free(ctx, r.ReservationID); err != nil {
+		return nil, err
+	}
 	return t.reservation(ctx, inventory.Release{ReservationID: r.ReservationID, At: t.clock.now()}, r.ReservationID)
 }
 
 func (t *stockroom) consume(ctx context.Context, r *subjects.ConsumeRequest) (*subjects.Reservation, error) {
+	if err := t.free(ctx, r.ReservationID); err != nil {
+		return nil, err
+	}
 	return t.reservation(ctx, inventory.Consume{ReservationID: r.ReservationID, ShipmentID: r.ShipmentID, Lines: bookLines(r.Lines), At: t.clock.now()}, r.ReservationID)
+}
+
+// free refuses what a caller from outside asks of an order's own reservation: its goods leave with the order's shipments, and what is
+// left comes back when the order ends. A reservation that bears such a name without an order is its caller's.
+func (t *stockroom) free(ctx context.Context, r id.Reservation) error {
+	o, ok := id.OrderOf(r)
+	if !ok || inner(ctx) {
+		return nil
+	}
+	_, exists, err := t.journal.Load(ctx, subjects.Event(t.site, subjects.KindOrder, o))
+	if err != nil || !exists {
+		return err
+	}
+	return fault.New(fault.FailedPrecondition, "the reservation %s is the order %s's own: dispatch the order's shipments, or cancel the order", r, o).
+		WithField("reservation_id")
 }
 
 func (t *stockroom) endReservation(ctx context.Context, r *subjects.EndRequest) (*subjects.Reservation, error) {

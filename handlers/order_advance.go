@@ -118,8 +118,15 @@ func (o *Orders) decide(ctx context.Context, h held[order.State], c order.Comman
 	return now, nil
 }
 
-// reject ends a pending order after everything that was done for it is undone; until then it stays pending.
+// reject ends a pending order after everything that was done for it is undone; until then it stays pending. Where nobody else was at work
+// on it there is nothing to undo, unless its payment was authorized from outside before there was an order.
 func (o *Orders) reject(ctx context.Context, h held[order.State], why order.Reason, undo bool) (held[order.State], error) {
+	if !undo {
+		var err error
+		if _, undo, err = o.journal.Load(ctx, subjects.Event(o.site, subjects.KindPayment, h.state.PaymentID)); err != nil {
+			return h, nil
+		}
+	}
 	if undo {
 		if err := o.undo(ctx, h.state); err != nil {
 			if outcomeUnknown(err) {

@@ -13,6 +13,7 @@ import (
 	"waybill/internal/guard"
 	"waybill/internal/id"
 	"waybill/internal/journal"
+	"waybill/internal/order"
 	"waybill/internal/paygate"
 	"waybill/internal/payment"
 	"waybill/internal/rpc"
@@ -143,17 +144,29 @@ func (p *Payments) authorize(ctx context.Context, r *subjects.AuthorizeRequest) 
 	return p.info(ctx, h)
 }
 
-// only refuses a second payment of an order: an order is paid by the payment that bears its name.
+// only refuses a second payment of an order, which is paid by the payment that bears its name, and one from outside of an order that
+// has come to an end without.
 func (p *Payments) only(ctx context.Context, r *subjects.AuthorizeRequest) error {
 	own := id.PaymentOf(r.OrderID)
-	if r.PaymentID == own {
+	if r.PaymentID == own && inner(ctx) {
 		return nil
 	}
-	_, exists, err := p.journal.Load(ctx, subjects.Event(p.payments.site, subjects.KindOrder, r.OrderID))
+	last, exists, err := p.journal.Load(ctx, subjects.Event(p.payments.site, subjects.KindOrder, r.OrderID))
 	if err != nil || !exists {
 		return err
 	}
-	return fault.New(fault.FailedPrecondition, "the order %s has its own payment, %s", r.OrderID, own).WithField("payment_id")
+	if r.PaymentID != own {
+		return fault.New(fault.FailedPrecondition, "the order %s has its own payment, %s", r.OrderID, own).WithField("payment_id")
+	}
+	h, err := hold[order.State](last)
+	if err != nil || h.state.Status == order.StatusPending {
+		return err
+	}
+	_, paid, err := p.journal.Load(ctx, subjects.Event(p.payments.site, subjects.KindPayment, own))
+	if err != nil || paid {
+		return err
+	}
+	return fault.New(fault.FailedPrecondition, "the order %s is %s and takes no payment", r.OrderID, h.state.Status).WithField("order_id")
 }
 
 // create makes the payment, or finds it.

@@ -8,6 +8,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"strconv"
+	"strings"
 
 	"waybill/internal/fault"
 )
@@ -70,7 +71,15 @@ func check(field, s string, max int) error {
 func PaymentOf(o Order) Payment { return Payment(o + "-pay") }
 
 // ReservationOf is the id of the order's only reservation.
-func ReservationOf(o Order) Reservation { return Reservation(o + "-res") }
+func ReservationOf(o Order) Reservation { return Reservation(o + ofReservation) }
+
+// OrderOf is the order whose reservation would bear the id, if any would.
+func OrderOf(r Reservation) (Order, bool) {
+	o, found := strings.CutSuffix(string(r), ofReservation)
+	return Order(o), found && Valid(o, MaxChosen)
+}
+
+const ofReservation = "-res"
 
 // ShipmentOf is the id of the order's n-th shipment, counted from 1.
 func ShipmentOf(o Order, n int) Shipment { return Shipment(string(o) + "-s" + strconv.Itoa(n)) }

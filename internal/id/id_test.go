@@ -57,6 +57,14 @@ func TestDerived(t *testing.T) {
 	if PaymentOf("o") != "o-pay" || ReservationOf("o") != "o-res" || NotificationOf("o", "confirmed") != "o-confirmed" {
 		t.Error("the derived ids are part of what is stored")
 	}
+	if got, ok := OrderOf(ReservationOf(o)); got != o || !ok {
+		t.Errorf("the reservation of %s is one of %q", o, got)
+	}
+	for _, r := range []Reservation{"", "o", "-res", "o-res-x", Reservation(o + "x-res")} {
+		if got, ok := OrderOf(r); ok {
+			t.Errorf("the reservation %q is one of the order %q", r, got)
+		}
+	}
 }
 
 func TestNew(t *testing.T) {

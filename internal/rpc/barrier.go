@@ -5,7 +5,6 @@ import (
 
 	"waybill/internal/fault"
 	"waybill/internal/scope"
-	"waybill/subjects"
 )
 
 // Values of the reply's Waybill-Durability.
@@ -22,7 +21,7 @@ func barrier(b Barrier) middleware {
 		return func(ctx context.Context, x *exchange) error {
 			err := next(ctx, x)
 			x.sequence = scope.From(ctx).Highest()
-			if b == nil || !b.Strict() || x.incoming.Get(subjects.HeaderBarrier) == subjects.BarrierDefer {
+			if b == nil || !b.Strict() || x.scope.Inner {
 				x.durability = fast
 				return err
 			}

@@ -22,6 +22,7 @@ func origin(next invoke) invoke {
 		}
 		x.scope = x.own.carrier.Begin(ctx, cause, trace, id.New)
 		x.scope.Within = x.incoming.Within()
+		x.scope.Inner = x.incoming.Get(subjects.HeaderBarrier) == subjects.BarrierDefer
 		ctx = &x.own.carrier
 		defer func() { x.outside = x.scope.Outside() }()
 		if key := x.incoming.Get(subjects.HeaderIdempotencyKey); key != "" {

@@ -21,6 +21,8 @@ type Scope struct {
 	// Within says that the work was asked for within the process that holds the store, past the server: who asked, and all that it
 	// writes, ends with this life of the store.
 	Within bool
+	// Inner says that a service asked for the work as a part of its own, and waits for durability itself.
+	Inner bool
 
 	newID   func() string // of a scope that makes what is missing of the two, once somebody asks for them
 	made    sync.Once
